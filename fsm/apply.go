@@ -1,0 +1,413 @@
+package fsm
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// maxLost is how often a task may take its node down before it fails.
+const maxLost = 3
+
+// Reasons that a task's record, or an attempt in it, ends with.
+const (
+	ReasonError      = "error"       // the func returned an error
+	ReasonPanic      = "panic"       // the func panicked
+	ReasonTimeout    = "timeout"     // the attempt took too long
+	ReasonWorkerLost = "worker_lost" // its node died, or did not answer for a lease
+	ReasonDrain      = "drain"       // its node is shutting down
+	ReasonNotStarted = "not_started" // its node had no slot for it after all
+	ReasonCancelled  = "cancelled"
+)
+
+// apply applies one log entry. It is arithmetic: what it does depends on the
+// entry and the state alone.
+func (s *State) apply(index uint64, e *Entry) ([]*Outcome, error) {
+	s.mu.Lock()
+	if err := s.makeRoom(e); err != nil {
+		s.mu.Unlock()
+		return nil, err
+	}
+	a := &applier{State: s}
+	s.now = max(s.now, e.NowMs)
+	outs := make([]*Outcome, len(e.Commands))
+	for i, c := range e.Commands {
+		var err error
+		if outs[i], err = a.command(c); err != nil {
+			s.mu.Unlock()
+			return nil, fmt.Errorf("apply command %d of log entry %d: %w", i, index, err)
+		}
+	}
+	s.advance(index)
+	s.mu.Unlock()
+	a.changes.Index = index
+	s.publish(a.changes)
+	return outs, nil
+}
+
+// makeRoom writes the memtable first where the entry needs to find everything in
+// the store, or where writing has fallen behind. mu is held.
+func (s *State) makeRoom(e *Entry) error {
+	full := s.active.size() >= maxBehind
+	for _, c := range e.Commands {
+		if _, ok := c.Kind.(*Command_Purge); ok {
+			full = true
+		}
+	}
+	if !full {
+		return nil
+	}
+	return s.flushLocked()
+}
+
+// advance moves the applied index and wakes who waits for it. mu is held.
+func (s *State) advance(index uint64) {
+	s.applied = index
+	if s.waits {
+		s.waits = false
+		close(s.moved)
+	}
+	if s.active.size() > 0 {
+		s.dirty()
+	}
+}
+
+func (s *State) publish(c Changes) {
+	for _, t := range c.Tasks {
+		if t.New.Status.Final() {
+			s.hub.finished(t.New)
+		}
+	}
+	s.cfg.Observe(c)
+}
+
+// applier applies the commands of one entry, with the state's mu held.
+type applier struct {
+	*State
+	changes Changes
+}
+
+func (a *applier) command(c *Command) (*Outcome, error) {
+	switch k := c.Kind.(type) {
+	case *Command_Submit:
+		return a.submit(k.Submit)
+	case *Command_Assign:
+		return a.assign(k.Assign)
+	case *Command_Finish:
+		return a.finish(k.Finish)
+	case *Command_Release:
+		return a.release(k.Release)
+	case *Command_Cancel:
+		return a.cancel(k.Cancel)
+	case *Command_Tick:
+		return a.tick(k.Tick)
+	case *Command_Purge:
+		return a.purge(k.Purge)
+	case *Command_NodeUp:
+		return a.nodeUp(k.NodeUp)
+	case *Command_NodeDown:
+		return a.nodeDown(k.NodeDown)
+	case *Command_NodeDrain:
+		return a.nodeDrain(k.NodeDrain)
+	default:
+		return nil, fmt.Errorf("command %T is not known to this build", k)
+	}
+}
+
+// put makes t the record of its task.
+func (a *applier) put(old, t *Task) {
+	a.active.tasks[Key(t.Key)] = t
+	a.index.set(t)
+	if t.Status.Final() {
+		a.done.counts[t.Status]++
+		a.done.bytes += int64(recordSize(t))
+	}
+	a.changes.Tasks = append(a.changes.Tasks, Change{old, t})
+}
+
+// recordSize returns the bytes of t's record in the store.
+func recordSize(t *Task) int { return t.SizeVT() - keyFieldSize }
+
+// keyFieldSize is what the key takes in an encoded Task: tag, length, 16 bytes.
+const keyFieldSize = 18
+
+func (a *applier) submit(c *Submit) (*Outcome, error) {
+	if out, err := a.answered(c); out != nil || err != nil {
+		return out, err
+	}
+	ids := make([]string, len(c.Tasks))
+	tasks := make([]*Task, len(c.Tasks))
+	names := map[string]bool{}
+	for i, n := range c.Tasks {
+		if len(n.Key) != len(Key{}) {
+			return &Outcome{Code: Code_MISFIT}, nil
+		}
+		old, err := a.task(Key(n.Key))
+		if err != nil {
+			return nil, err
+		}
+		if old != nil { // this very command, a second time
+			return a.same(c)
+		}
+		if n.Name != "" {
+			if out, err := a.named(c, n, names); out != nil || err != nil {
+				return out, err
+			}
+			names[n.Name] = true
+		}
+		tasks[i] = a.newTask(n)
+		ids[i] = tasks[i].ID()
+	}
+	for _, t := range tasks {
+		a.seq++
+		t.Order = a.seq
+		a.put(nil, t)
+		if t.Name != "" {
+			k := Key(t.Key)
+			a.active.names[t.Name] = &k
+		}
+	}
+	if c.IdempotencyKey != "" {
+		if err := a.lapse(c.IdempotencyKey); err != nil {
+			return nil, err
+		}
+		a.active.keys[c.IdempotencyKey] = &Remembered{BodyHash: c.BodyHash, Ids: ids, UntilMs: a.now + c.KeepKeyMs}
+	}
+	out := &Outcome{Ids: ids}
+	if len(tasks) > 0 {
+		out.Status = tasks[0].Status
+	}
+	return out, nil
+}
+
+// lapse forgets until when an Idempotency-Key was kept, before it is kept anew.
+func (a *applier) lapse(key string) error {
+	r, err := a.remembered(key)
+	if r != nil {
+		a.active.lapsed = append(a.active.lapsed, untilKey(r.UntilMs, key))
+	}
+	return err
+}
+
+// answered returns the first answer to a request that is sent again under its
+// Idempotency-Key, or nil.
+func (a *applier) answered(c *Submit) (*Outcome, error) {
+	if c.IdempotencyKey == "" {
+		return nil, nil
+	}
+	r, err := a.remembered(c.IdempotencyKey)
+	if err != nil || r == nil || r.UntilMs <= a.now {
+		return nil, err
+	}
+	if !bytes.Equal(r.BodyHash, c.BodyHash) {
+		return &Outcome{Code: Code_KEY_REUSED}, nil
+	}
+	return a.existing(r.Ids)
+}
+
+// same answers a Submit that has been applied before.
+func (a *applier) same(c *Submit) (*Outcome, error) {
+	ids := make([]string, len(c.Tasks))
+	for i, n := range c.Tasks {
+		if ids[i] = n.Name; n.Name == "" {
+			ids[i] = Key(n.Key).String()
+		}
+	}
+	return a.existing(ids)
+}
+
+// named checks the id of the caller's choice. A single task that is sent again
+// as it was is answered again; anything else that is taken is refused.
+func (a *applier) named(c *Submit, n *New, seen map[string]bool) (*Outcome, error) {
+	taken := &Outcome{Code: Code_ID_TAKEN, Ids: []string{n.Name}}
+	if seen[n.Name] {
+		return taken, nil
+	}
+	k, ok := a.key(n.Name)
+	if !ok {
+		return nil, nil
+	}
+	old, err := a.task(k)
+	if err != nil || old == nil {
+		return nil, err
+	}
+	if len(c.Tasks) == 1 && old.Name == n.Name && old.Type == n.Type && bytes.Equal(old.Args, n.Args) {
+		return a.existing([]string{n.Name})
+	}
+	return taken, nil
+}
+
+func (a *applier) existing(ids []string) (*Outcome, error) {
+	out := &Outcome{Ids: ids}
+	if len(ids) == 0 {
+		return out, nil
+	}
+	k, ok := a.key(ids[0])
+	if !ok {
+		return out, nil
+	}
+	t, err := a.task(k)
+	if t != nil {
+		out.Status = t.Status
+	}
+	return out, err
+}
+
+func (a *applier) newTask(n *New) *Task {
+	t := &Task{
+		Key: n.Key, Name: n.Name, Type: n.Type, Args: n.Args, Priority: min(n.Priority, MaxPriority),
+		Retry: n.Retry, Tags: n.Tags, TimeoutMs: n.TimeoutMs,
+		CreatedMs: a.now, DueMs: n.EtaMs, Status: Status_PENDING,
+	}
+	if n.EtaMs == 0 && n.DelayMs > 0 {
+		t.DueMs = a.now + n.DelayMs
+	}
+	if t.DueMs > a.now {
+		t.Status = Status_SCHEDULED
+	} else if a.fits(n.Place) {
+		t.assign(a.now, n.Place)
+	}
+	return t
+}
+
+// fits says whether tasks may be placed there: that start of that node is the
+// current one, and takes work.
+func (a *applier) fits(p *Place) bool {
+	n := a.nodes[p.GetNode()]
+	return n != nil && n.Boot == p.Boot && !n.Down && !n.Draining && !n.Gone
+}
+
+func (a *applier) assign(c *Assign) (*Outcome, error) {
+	old, out, err := a.find(c.Key)
+	if old == nil {
+		return out, err
+	}
+	ready := old.Status == Status_PENDING ||
+		(old.Status == Status_SCHEDULED || old.Status == Status_RETRY) && old.DueMs <= a.now
+	if !ready || c.Attempt != old.Attempt+1 || !a.fits(c.Place) {
+		return &Outcome{Code: Code_MISFIT, Status: old.Status}, nil
+	}
+	t := old.next()
+	t.assign(a.now, c.Place)
+	a.put(old, t)
+	return &Outcome{Status: t.Status}, nil
+}
+
+// find returns the record of a task, or the outcome that there is none.
+func (a *applier) find(key []byte) (*Task, *Outcome, error) {
+	if len(key) != len(Key{}) {
+		return nil, &Outcome{Code: Code_NOT_FOUND}, nil
+	}
+	t, err := a.task(Key(key))
+	if t == nil {
+		return nil, &Outcome{Code: Code_NOT_FOUND}, err
+	}
+	return t, nil, err
+}
+
+// current returns the record of a task whose current attempt is the one given,
+// and running; or the outcome to answer. It is the fence.
+func (a *applier) current(key []byte, attempt uint32) (*Task, *Outcome, error) {
+	t, out, err := a.find(key)
+	if t == nil {
+		return nil, out, err
+	}
+	if t.Status != Status_STARTED || t.Attempt != attempt {
+		return nil, &Outcome{Code: Code_STALE, Status: t.Status}, nil
+	}
+	return t, nil, nil
+}
+
+func (a *applier) finish(c *Finish) (*Outcome, error) {
+	old, out, err := a.current(c.Key, c.Attempt)
+	if old == nil {
+		return out, err
+	}
+	t := old.next()
+	t.StartedMs = max(old.AssignedMs, a.now-c.RunUs/1000)
+	if c.Error == nil {
+		t.Result = c.Result
+		t.end(a.now, Status_SUCCESS, "")
+		a.put(old, t)
+		return &Outcome{Status: t.Status}, nil
+	}
+	t.Failures++
+	if c.Permanent || t.Failures >= max(1, t.Retry.GetMaxAttempts()) {
+		t.Error = c.Error
+		t.end(a.now, Status_FAILURE, c.Reason)
+	} else {
+		t.endAttempt(a.now, c.Reason, c.Error.Message)
+		t.Status, t.DueMs = Status_RETRY, a.now+max(0, c.RetryInMs)
+	}
+	a.put(old, t)
+	return &Outcome{Status: t.Status}, nil
+}
+
+func (a *applier) release(c *Release) (*Outcome, error) {
+	old, out, err := a.current(c.Key, c.Attempt)
+	if old == nil {
+		return out, err
+	}
+	t := a.requeue(old, c.Reason)
+	return &Outcome{Status: t.Status}, nil
+}
+
+// requeue ends the current attempt of a task without an outcome. It keeps its
+// place in the queue. Only lost nodes are counted, and only so many.
+func (a *applier) requeue(old *Task, reason string) *Task {
+	t := old.next()
+	if reason == ReasonWorkerLost {
+		t.Lost++
+	}
+	if t.Lost >= maxLost {
+		t.Error = &Failure{Type: "WorkerLost", Message: fmt.Sprintf("the node that ran it was lost %d times: the task may be what kills it", t.Lost)}
+		t.end(a.now, Status_FAILURE, reason)
+	} else {
+		t.Status = Status_PENDING
+		if reason != ReasonNotStarted {
+			t.endAttempt(a.now, reason, "")
+		}
+	}
+	a.put(old, t)
+	return t
+}
+
+func (a *applier) cancel(c *Cancel) (*Outcome, error) {
+	k, ok := a.key(c.Id)
+	if !ok {
+		return &Outcome{Code: Code_NOT_FOUND}, nil
+	}
+	old, err := a.task(k)
+	if err != nil || old == nil {
+		return &Outcome{Code: Code_NOT_FOUND}, err
+	}
+	if old.Status.Final() {
+		return &Outcome{Code: Code_FINISHED, Status: old.Status}, nil
+	}
+	t := old.next()
+	t.end(a.now, Status_REVOKED, ReasonCancelled)
+	a.put(old, t)
+	return &Outcome{Status: t.Status}, nil
+}
+
+// tick makes due tasks ready, in the order of their times.
+func (a *applier) tick(c *Tick) (*Outcome, error) {
+	var due []Key
+	a.index.due.Ascend(func(l *live) bool {
+		if l.due > a.now || len(due) >= int(c.Limit) {
+			return false
+		}
+		due = append(due, l.key)
+		return true
+	})
+	for _, k := range due {
+		old, err := a.task(k)
+		if err != nil {
+			return nil, err
+		}
+		t := old.next()
+		a.seq++
+		t.Status, t.Order = Status_PENDING, a.seq
+		a.put(old, t)
+	}
+	return &Outcome{}, nil
+}

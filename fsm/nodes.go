@@ -1,0 +1,132 @@
+package fsm
+
+import (
+	"cmp"
+	"slices"
+)
+
+// copyOf returns a copy of a node's record for a transition to change.
+func (n *Node) copyOf() *Node {
+	return &Node{
+		Number: n.Number, Id: n.Id, Name: n.Name, Boot: n.Boot, Slots: n.Slots, Packs: n.Packs, Http: n.Http,
+		Version: n.Version, Draining: n.Draining, Down: n.Down, Gone: n.Gone, UpMs: n.UpMs,
+	}
+}
+
+func (a *applier) putNode(n *Node) {
+	a.nodes[n.Number] = n
+	a.active.nodes[n.Number] = n
+	a.changes.Nodes = true
+}
+
+// nodeUp registers a start of a node. A name belongs to the node that is up; the
+// record of one that is down gives way.
+func (a *applier) nodeUp(c *NodeUp) (*Outcome, error) {
+	n := &Node{Number: uint32(len(a.nodes)) + 1, Id: c.Id}
+	for _, other := range a.nodes {
+		switch {
+		case other.Id == c.Id:
+			n = other.copyOf()
+		case other.Name == c.Name && !other.Down && !other.Gone:
+			return &Outcome{Code: Code_NAME_TAKEN}, nil
+		}
+	}
+	if c.Boot < n.Boot {
+		return &Outcome{Code: Code_MISFIT}, nil
+	}
+	if c.Boot > n.Boot {
+		if err := a.lose(n.Number, n.Boot, ReasonWorkerLost); err != nil {
+			return nil, err
+		}
+		n.UpMs, n.Draining = a.now, false
+	}
+	n.Down = false
+	n.Name, n.Boot, n.Slots, n.Packs, n.Http, n.Version = c.Name, c.Boot, c.Slots, c.Packs, c.Http, c.Version
+	n.Gone = false
+	for _, other := range a.nodes {
+		if other.Name == c.Name && other.Id != c.Id && !other.Gone {
+			old := other.copyOf()
+			old.Gone = true
+			a.putNode(old)
+		}
+	}
+	a.putNode(n)
+	return &Outcome{Node: n.Number}, nil
+}
+
+func (a *applier) nodeDown(c *NodeDown) (*Outcome, error) {
+	n := a.nodes[c.Place.GetNode()]
+	if n == nil {
+		return &Outcome{Code: Code_NOT_FOUND}, nil
+	}
+	if c.Place.Boot != n.Boot {
+		return &Outcome{Code: Code_STALE}, nil
+	}
+	if err := a.lose(n.Number, n.Boot, c.Reason); err != nil {
+		return nil, err
+	}
+	if !n.Down || c.Forget != n.Gone {
+		n = n.copyOf()
+		n.Down, n.Gone = true, n.Gone || c.Forget
+		a.putNode(n)
+	}
+	return &Outcome{}, nil
+}
+
+// lose requeues everything that a start of a node, or an earlier one, was given.
+func (a *applier) lose(node uint32, boot uint64, reason string) error {
+	for _, l := range a.index.assignedTo(node) {
+		if l.at.Boot > boot {
+			continue
+		}
+		old, err := a.task(l.key)
+		if err != nil {
+			return err
+		}
+		a.requeue(old, reason)
+	}
+	return nil
+}
+
+func (a *applier) nodeDrain(c *NodeDrain) (*Outcome, error) {
+	n := a.nodes[c.Place.GetNode()]
+	if n == nil {
+		return &Outcome{Code: Code_NOT_FOUND}, nil
+	}
+	if c.Place.Boot != n.Boot {
+		return &Outcome{Code: Code_STALE}, nil
+	}
+	n = n.copyOf()
+	n.Draining = c.Draining
+	a.putNode(n)
+	return &Outcome{}, nil
+}
+
+// Nodes returns the records of the cluster's nodes by number, without those
+// removed for good.
+func (s *State) Nodes() []*Node {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]*Node, 0, len(s.nodes))
+	for _, n := range s.nodes {
+		if !n.Gone {
+			out = append(out, n)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Node) int { return cmp.Compare(a.Number, b.Number) })
+	return out
+}
+
+// Node returns the record of a node, nil if the number was never given out.
+func (s *State) Node(number uint32) *Node {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.nodes[number]
+}
+
+// Running returns how many unfinished tasks are assigned to a node.
+func (s *State) Running(number uint32) int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.index.assigned[number])
+}

@@ -1,0 +1,261 @@
+package fsm
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// A call to the leader carries at most so many commands, and about so many
+	// bytes of arguments and results.
+	maxCallCommands = 1024
+	maxCallBytes    = 512 << 10
+	// callsInFlight is how many calls of one lane are under way at once; what
+	// comes meanwhile gathers behind them and travels together.
+	callsInFlight = 3
+	// retryPause is how long a failed call waits before the next try.
+	retryPause = 25 * time.Millisecond
+)
+
+// Log carries commands to the leader and brings back what applying them gave,
+// one outcome for each. An error that is ErrNoLeader means that none was
+// written; any other that some may have been.
+type Log interface {
+	Do(ctx context.Context, cmds []*Command) ([]*Outcome, error)
+}
+
+// Queue writes to the replicated state. It gathers the commands of many callers
+// into few calls, and tries a call again until its callers give up: every command
+// can be applied twice and has its effect once.
+type Queue struct {
+	log    Log
+	logger *slog.Logger
+	lanes  [2]chan *write
+}
+
+// Reporting what was done has a lane of its own, so that it never waits behind
+// new work.
+const (
+	laneSubmit = iota
+	laneFinish
+)
+
+// write is a command of one caller on its way.
+type write struct {
+	ctx   context.Context
+	cmd   *Command
+	size  int
+	out   *Outcome
+	err   error
+	done  chan struct{}
+	tries int // that may have been written; lane only
+	// state says whether a try may have been written, and lets either the lane
+	// take the write or its caller abandon it.
+	state atomic.Int32
+}
+
+// The states of a write.
+const (
+	writeWaits     = iota // nothing of it can have been written
+	writeSent             // it may have been
+	writeAbandoned        // its caller gave up while it waited
+)
+
+// NewQueue returns a queue over log. Run makes it work.
+func NewQueue(log Log, logger *slog.Logger) *Queue {
+	q := &Queue{log: log, logger: logger}
+	for i := range q.lanes {
+		q.lanes[i] = make(chan *write, maxCallCommands)
+	}
+	return q
+}
+
+// Run carries commands until ctx ends.
+func (q *Queue) Run(ctx context.Context) error {
+	done := make(chan struct{})
+	n := 0
+	for _, lane := range q.lanes {
+		for range callsInFlight {
+			n++
+			go func() {
+				q.carry(ctx, lane)
+				done <- struct{}{}
+			}()
+		}
+	}
+	for range n {
+		<-done
+	}
+	return ctx.Err()
+}
+
+// carry makes one call after another of what a lane holds.
+func (q *Queue) carry(ctx context.Context, lane chan *write) {
+	for {
+		var batch []*write
+		select {
+		case w := <-lane:
+			batch = append(batch, w)
+		case <-ctx.Done():
+			return
+		}
+		for size := batch[0].size; len(batch) < maxCallCommands && size < maxCallBytes; {
+			select {
+			case w := <-lane:
+				batch = append(batch, w)
+				size += w.size
+				continue
+			default:
+			}
+			break
+		}
+		q.call(ctx, batch)
+	}
+}
+
+// call brings a batch to the leader, again and again until it is answered or
+// nobody waits any more.
+func (q *Queue) call(ctx context.Context, batch []*write) {
+	for {
+		batch = take(batch)
+		if len(batch) == 0 {
+			return
+		}
+		cmds := make([]*Command, len(batch))
+		for i, w := range batch {
+			cmds[i] = w.cmd
+		}
+		callCtx, cancel := callersContext(ctx, batch)
+		outs, err := q.log.Do(callCtx, cmds)
+		cancel()
+		if err == nil && len(outs) != len(cmds) {
+			err = errors.New("the leader answered another number of commands")
+		}
+		if err == nil {
+			for i, w := range batch {
+				w.out = outs[i]
+				close(w.done)
+			}
+			return
+		}
+		q.logger.Debug("call to the leader failed", "commands", len(cmds), "err", err)
+		if errors.Is(err, ErrNoLeader) {
+			for _, w := range batch {
+				if w.tries == 1 {
+					w.state.CompareAndSwap(writeSent, writeWaits)
+				}
+				w.tries--
+			}
+		}
+		select {
+		case <-time.After(retryPause):
+		case <-ctx.Done():
+			for _, w := range batch {
+				w.err = ErrUnknown
+				if w.tries == 0 {
+					w.err = ErrNoLeader
+				}
+				close(w.done)
+			}
+			return
+		}
+	}
+}
+
+// take marks the writes that are still waited for as sent, and drops the others.
+func take(batch []*write) []*write {
+	kept := batch[:0:0]
+	for _, w := range batch {
+		if w.ctx.Err() == nil && (w.state.CompareAndSwap(writeWaits, writeSent) || w.state.Load() == writeSent) {
+			w.tries++
+			kept = append(kept, w)
+		}
+	}
+	return kept
+}
+
+// callersContext ends when the last of the callers gives up.
+func callersContext(ctx context.Context, batch []*write) (context.Context, context.CancelFunc) {
+	var last time.Time
+	for _, w := range batch {
+		d, ok := w.ctx.Deadline()
+		if !ok {
+			return context.WithCancel(ctx)
+		}
+		if d.After(last) {
+			last = d
+		}
+	}
+	return context.WithDeadline(ctx, last)
+}
+
+// do brings one command to the leader and returns what it gave.
+func (q *Queue) do(ctx context.Context, lane int, cmd *Command, size int) (*Outcome, error) {
+	w := &write{ctx: ctx, cmd: cmd, size: size, done: make(chan struct{})}
+	select {
+	case q.lanes[lane] <- w:
+	case <-ctx.Done():
+		return nil, ErrNoLeader
+	}
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		if w.state.CompareAndSwap(writeWaits, writeAbandoned) {
+			return nil, ErrNoLeader
+		}
+		return nil, ErrUnknown
+	}
+	if w.err != nil {
+		return nil, w.err
+	}
+	return w.out, w.out.Code.Err()
+}
+
+// Submit queues tasks, all or none. The outcome's Ids are theirs, in order.
+func (q *Queue) Submit(ctx context.Context, s *Submit) (*Outcome, error) {
+	size := 0
+	for _, n := range s.Tasks {
+		size += len(n.Args) + 64
+	}
+	return q.do(ctx, laneSubmit, &Command{Kind: &Command_Submit{s}}, size)
+}
+
+// Cancel revokes a task that is not finished; ErrFinished with the task's status
+// in the outcome if it is.
+func (q *Queue) Cancel(ctx context.Context, id string) (*Outcome, error) {
+	return q.do(ctx, laneSubmit, &Command{Kind: &Command_Cancel{&Cancel{Id: id}}}, 64)
+}
+
+// Finish reports the outcome of an attempt. ErrStale: another attempt has taken
+// its place, or the task is finished.
+func (q *Queue) Finish(ctx context.Context, f *Finish) error {
+	_, err := q.do(ctx, laneFinish, &Command{Kind: &Command_Finish{f}}, len(f.Result)+64)
+	return err
+}
+
+// Release hands an attempt back, to be assigned again.
+func (q *Queue) Release(ctx context.Context, r *Release) error {
+	_, err := q.do(ctx, laneFinish, &Command{Kind: &Command_Release{r}}, 64)
+	return err
+}
+
+// NodeUp registers a start of this node and returns its number.
+func (q *Queue) NodeUp(ctx context.Context, n *NodeUp) (uint32, error) {
+	out, err := q.do(ctx, laneFinish, &Command{Kind: &Command_NodeUp{n}}, len(n.Packs)+64)
+	return out.GetNode(), err
+}
+
+// NodeDown says that a start of a node will run nothing more.
+func (q *Queue) NodeDown(ctx context.Context, n *NodeDown) error {
+	_, err := q.do(ctx, laneFinish, &Command{Kind: &Command_NodeDown{n}}, 64)
+	return err
+}
+
+// NodeDrain makes a node take no new tasks, or take them again.
+func (q *Queue) NodeDrain(ctx context.Context, n *NodeDrain) error {
+	_, err := q.do(ctx, laneFinish, &Command{Kind: &Command_NodeDrain{n}}, 64)
+	return err
+}
