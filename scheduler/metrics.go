@@ -1,0 +1,84 @@
+package scheduler
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pytasks/fsm"
+)
+
+// metrics are those of the leader. Followers leave them as they are, so that a
+// sum over all nodes counts everything once.
+type metrics struct {
+	enqueued *prometheus.CounterVec // type
+	finished *prometheus.CounterVec // type, status
+	retries  *prometheus.CounterVec // type
+	requeued *prometheus.CounterVec // reason
+	wait     *prometheus.HistogramVec
+	run      *prometheus.HistogramVec
+	total    *prometheus.HistogramVec
+	stale    prometheus.Counter
+	refused  prometheus.Counter
+	commit   prometheus.Histogram
+	batch    prometheus.Histogram
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	if r == nil {
+		r = prometheus.NewRegistry()
+	}
+	seconds := prometheus.ExponentialBuckets(0.001, 4, 9) // 1 ms to 65 s
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help + " Counted by the leader."}, labels)
+		r.MustRegister(c)
+		return c
+	}
+	hist := func(name, help string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help + " Observed by the leader.", Buckets: seconds}, []string{"type"})
+		r.MustRegister(h)
+		return h
+	}
+	m := &metrics{
+		enqueued: counter("pytasks_tasks_enqueued_total", "Tasks queued.", "type"),
+		finished: counter("pytasks_tasks_finished_total", "Tasks finished.", "type", "status"),
+		retries:  counter("pytasks_task_retries_total", "Attempts that failed and are tried again.", "type"),
+		requeued: counter("pytasks_task_requeues_total", "Attempts handed back or lost, whose tasks were queued again.", "reason"),
+		wait:     hist("pytasks_task_wait_seconds", "Time from when a task was queued, or due, to its first assignment."),
+		run:      hist("pytasks_task_run_seconds", "Time that the last attempt of a finished task ran."),
+		total:    hist("pytasks_task_total_seconds", "Time from when a task was queued to when it finished."),
+		stale:    prometheus.NewCounter(prometheus.CounterOpts{Name: "pytasks_stale_results_total", Help: "Results refused because another attempt had taken over, or the task was finished. Counted by the leader."}),
+		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "pytasks_tasks_refused_total", Help: "Tasks refused because the queue was full. Counted by the leader."}),
+		commit:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pytasks_entry_commit_seconds", Help: "Time to bring one log entry to a majority and apply it. Observed by the leader.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
+		batch:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pytasks_entry_commands", Help: "Commands in one log entry. Observed by the leader.", Buckets: prometheus.ExponentialBuckets(1, 2, 11)}),
+	}
+	r.MustRegister(m.stale, m.refused, m.commit, m.batch)
+	return m
+}
+
+// observe counts one task's step.
+func (m *metrics) observe(c fsm.Change) {
+	t := c.New
+	if c.Old == nil {
+		m.enqueued.WithLabelValues(t.Type).Inc()
+	}
+	if t.Status == fsm.Status_STARTED && t.Attempt == 1 {
+		m.wait.WithLabelValues(t.Type).Observe(seconds(max(t.CreatedMs, t.DueMs), t.AssignedMs))
+	}
+	switch {
+	case t.Status.Final():
+		m.finished.WithLabelValues(t.Type, t.Status.String()).Inc()
+		m.total.WithLabelValues(t.Type).Observe(seconds(t.CreatedMs, t.FinishedMs))
+		if t.StartedMs > 0 {
+			m.run.WithLabelValues(t.Type).Observe(seconds(t.StartedMs, t.FinishedMs))
+		}
+	case t.Status == fsm.Status_RETRY:
+		m.retries.WithLabelValues(t.Type).Inc()
+	case t.Status == fsm.Status_PENDING && c.Old != nil && c.Old.Status == fsm.Status_STARTED:
+		reason := fsm.ReasonNotStarted
+		if len(t.Past) > 0 && t.Past[len(t.Past)-1].Attempt == t.Attempt {
+			reason = t.Past[len(t.Past)-1].Reason
+		}
+		m.requeued.WithLabelValues(reason).Inc()
+	}
+}
+
+func seconds(from, to int64) float64 { return float64(max(0, to-from)) / 1000 }

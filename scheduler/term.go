@@ -1,0 +1,300 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"pytasks/fsm"
+)
+
+const (
+	// entriesInFlight is how many log entries are on their way at once; commands
+	// that come meanwhile gather for the next.
+	entriesInFlight = 4
+	// upkeepEvery is how often leases and limits are looked at.
+	upkeepEvery = 500 * time.Millisecond
+	// probeTimeout is how long a suspected node has to answer.
+	probeTimeout = 2 * time.Second
+)
+
+// term is one time of leading. All that a leader knows and the log does not is in
+// here, and ends with it.
+type term struct {
+	*Scheduler
+	number  uint64
+	log     *slog.Logger
+	workers *workers
+	pace    *pace
+
+	finishes chan *request // outcomes, and nodes' words about themselves
+	submits  chan *request // everything else
+	wake     chan struct{} // the state changed; capacity 1
+	ended    chan struct{} // closed when every request has its answer
+	room     chan struct{} // a token for each entry that may be in flight
+	wg       sync.WaitGroup
+
+	flight  *flight
+	lastNow int64 // of the last entry; run loop only
+	turn    int   // assignments made, for oldestEvery; run loop only
+
+	purging   atomic.Bool
+	probing   map[string]bool // guarded by probingMu
+	probingMu sync.Mutex
+}
+
+// request is the commands of one call.
+type request struct {
+	cmds []*fsm.Command
+	outs []*fsm.Outcome
+	err  error
+	done chan struct{}
+}
+
+func (r *request) answer(err error) {
+	r.err = err
+	close(r.done)
+}
+
+func newTerm(s *Scheduler, number uint64) *term {
+	t := &term{
+		Scheduler: s, number: number, log: s.cfg.Logger.With("term", number),
+		pace:     newPace(),
+		finishes: make(chan *request, 64), submits: make(chan *request, 64),
+		wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		room:    make(chan struct{}, entriesInFlight),
+		probing: map[string]bool{},
+	}
+	t.workers = newWorkers(&s.cfg)
+	t.flight = newFlight()
+	return t
+}
+
+// do queues a call's commands for the next entry and waits for their outcomes.
+func (t *term) do(ctx context.Context, cmds []*fsm.Command) ([]*fsm.Outcome, error) {
+	r := &request{cmds: cmds, outs: make([]*fsm.Outcome, len(cmds)), done: make(chan struct{})}
+	lane := t.submits
+	if len(cmds) > 0 && reports(cmds[0]) {
+		lane = t.finishes
+	}
+	select {
+	case lane <- r:
+	case <-t.ended:
+		return nil, fsm.ErrNoLeader
+	case <-ctx.Done():
+		return nil, fsm.ErrNoLeader
+	}
+	select {
+	case <-r.done:
+		return r.outs, r.err
+	case <-ctx.Done():
+		return nil, fsm.ErrUnknown
+	case <-t.ended:
+	}
+	select {
+	case <-r.done:
+		return r.outs, r.err
+	default:
+		return nil, fsm.ErrNoLeader // it came after the last look at the lanes
+	}
+}
+
+// reports says whether a command tells of something that has happened, and so
+// must never wait behind new work.
+func reports(c *fsm.Command) bool {
+	switch c.Kind.(type) {
+	case *fsm.Command_Submit, *fsm.Command_Cancel:
+		return false
+	}
+	return true
+}
+
+// poke makes the loop look at the state again.
+func (t *term) poke() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run builds and proposes one entry after another until ctx ends.
+func (t *term) run(ctx context.Context) error {
+	defer t.close()
+	for _, n := range t.cfg.State.Nodes() {
+		t.suspect(n.Id) // what an earlier leader did not see die
+	}
+	upkeep := time.NewTicker(upkeepEvery)
+	defer upkeep.Stop()
+	due := time.NewTimer(0)
+	defer due.Stop()
+	for {
+		var first *request
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case first = <-t.finishes:
+		case first = <-t.submits:
+		case <-t.wake:
+		case <-due.C:
+		case <-upkeep.C:
+			t.upkeep(ctx)
+		}
+		select {
+		case t.room <- struct{}{}:
+		case <-ctx.Done():
+			if first != nil {
+				first.answer(fsm.ErrNoLeader)
+			}
+			return context.Cause(ctx)
+		}
+		e := t.build(t.gather(first))
+		if len(e.cmds) == 0 {
+			<-t.room
+			e.answer(nil, nil)
+		} else {
+			t.wg.Go(func() {
+				t.propose(ctx, e)
+				<-t.room
+				t.poke()
+			})
+		}
+		t.armDue(due)
+	}
+}
+
+// armDue sets the timer for the next scheduled task, if it is not due by now;
+// otherwise the entry that makes it ready is on its way.
+func (t *term) armDue(due *time.Timer) {
+	ms, ok := t.cfg.State.NextDue()
+	if !ok {
+		due.Reset(time.Hour)
+		return
+	}
+	due.Reset(max(time.UnixMilli(ms).Sub(t.cfg.Now()), 5*time.Millisecond))
+}
+
+// gather returns the requests for the next entry, outcomes first.
+func (t *term) gather(first *request) []*request {
+	var rs []*request
+	n := 0
+	if first != nil {
+		rs, n = append(rs, first), len(first.cmds)
+	}
+	for _, lane := range []chan *request{t.finishes, t.submits} {
+		for n < maxEntryCommands {
+			select {
+			case r := <-lane:
+				rs, n = append(rs, r), n+len(r.cmds)
+				continue
+			default:
+			}
+			break
+		}
+	}
+	return rs
+}
+
+// close waits for what is in flight and answers everyone who still waits.
+func (t *term) close() {
+	t.wg.Wait()
+	defer close(t.ended)
+	for {
+		select {
+		case r := <-t.finishes:
+			r.answer(fsm.ErrNoLeader)
+		case r := <-t.submits:
+			r.answer(fsm.ErrNoLeader)
+		default:
+			return
+		}
+	}
+}
+
+// propose brings an entry into the log, answers its callers and tells the nodes.
+func (t *term) propose(ctx context.Context, e *entry) {
+	defer t.flight.settle(e)
+	data, err := fsm.EncodeEntry(&fsm.Entry{NowMs: e.now, Commands: e.cmds})
+	if err != nil {
+		e.answer(nil, err)
+		return
+	}
+	start := time.Now()
+	resp, index, err := t.cfg.Cluster.Propose(ctx, data)
+	if err != nil {
+		t.log.Debug("entry failed", "commands", len(e.cmds), "err", err)
+		e.answer(nil, err)
+		return
+	}
+	t.metrics.commit.Observe(time.Since(start).Seconds())
+	t.metrics.batch.Observe(float64(len(e.cmds)))
+	outs, _ := resp.([]*fsm.Outcome)
+	if len(outs) != len(e.cmds) {
+		e.answer(nil, fsm.ErrUnknown)
+		return
+	}
+	t.nudge(index, e)
+	t.learn(e, outs)
+	e.answer(outs, nil)
+}
+
+// learn counts what the outcomes tell, and looks into a name that seems taken.
+func (t *term) learn(e *entry, outs []*fsm.Outcome) {
+	for i, out := range outs {
+		switch k := e.cmds[i].Kind.(type) {
+		case *fsm.Command_Finish:
+			if out.Code == fsm.Code_STALE {
+				t.metrics.stale.Inc()
+			}
+		case *fsm.Command_NodeUp:
+			if out.Code != fsm.Code_NAME_TAKEN {
+				continue
+			}
+			for _, n := range t.cfg.State.Nodes() {
+				if n.Name == k.NodeUp.Name && n.Id != k.NodeUp.Id {
+					t.suspect(n.Id)
+				}
+			}
+		}
+	}
+}
+
+// suspect looks, once at a time for each node, whether its process is there.
+func (t *term) suspect(id string) {
+	n := t.workers.byID(id)
+	if n == nil {
+		return
+	}
+	t.probingMu.Lock()
+	defer t.probingMu.Unlock()
+	if t.probing[id] {
+		return
+	}
+	t.probing[id] = true
+	go func() {
+		defer func() {
+			t.probingMu.Lock()
+			defer t.probingMu.Unlock()
+			delete(t.probing, id)
+		}()
+		ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+		defer cancel()
+		boot, err := t.cfg.Cluster.Probe(ctx, id)
+		if errors.Is(err, ErrDead) || err == nil && boot > n.Boot {
+			t.giveUp(ctx, n, "its process is gone")
+		}
+	}()
+}
+
+// giveUp declares a start of a node dead, so that its tasks run elsewhere.
+func (t *term) giveUp(ctx context.Context, n *fsm.Node, why string) {
+	t.log.Warn("node lost", "node", n.Name, "why", why, "tasks", t.cfg.State.Running(n.Number))
+	_, err := t.do(ctx, []*fsm.Command{{Kind: &fsm.Command_NodeDown{NodeDown: &fsm.NodeDown{
+		Place: &fsm.Place{Node: n.Number, Boot: n.Boot}, Reason: fsm.ReasonWorkerLost,
+	}}}})
+	if err != nil {
+		t.log.Warn("node not given up yet", "node", n.Name, "err", err) // its lease will
+	}
+}

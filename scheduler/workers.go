@@ -1,0 +1,128 @@
+package scheduler
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"pytasks/fsm"
+)
+
+// freshFor is how long after its last heartbeat a node is given new work.
+const freshFor = 4 * time.Second
+
+// workers is what the leader knows of the nodes: their records, from the state,
+// and when each was last heard of, from their heartbeats. The latter is only in
+// this leader's memory: a new leader gives every node a full lease.
+type workers struct {
+	cfg *Config
+
+	mu    sync.Mutex
+	seen  map[uint32]time.Time // last heartbeat or start of the term; guarded by mu
+	beats map[uint32]bool      // heard of in this term; guarded by mu
+	nodes []*fsm.Node          // guarded by mu
+	packs map[uint32]packSet   // guarded by mu
+	turns map[uint32]uint64    // when picked last; guarded by mu
+	turn  uint64               // guarded by mu
+}
+
+// packSet is what a node can run, read from one version of its record.
+type packSet struct {
+	of  *fsm.Node
+	set map[string]bool
+}
+
+func newWorkers(cfg *Config) *workers {
+	w := &workers{
+		cfg: cfg, seen: map[uint32]time.Time{}, beats: map[uint32]bool{},
+		packs: map[uint32]packSet{}, turns: map[uint32]uint64{},
+	}
+	w.refresh(true)
+	return w
+}
+
+// refresh reads the nodes' records again if they changed.
+func (w *workers) refresh(changed bool) {
+	if !changed {
+		return
+	}
+	nodes := w.cfg.State.Nodes()
+	now := w.cfg.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.nodes = nodes
+	for _, n := range nodes {
+		if _, ok := w.seen[n.Number]; !ok {
+			w.seen[n.Number] = now
+		}
+		if p := w.packs[n.Number]; p.of != n {
+			set := map[string]bool{}
+			for _, name := range w.cfg.Packs(n) {
+				set[name] = true
+			}
+			w.packs[n.Number] = packSet{n, set}
+		}
+	}
+}
+
+func (w *workers) heartbeat(h *fsm.Heartbeat) error {
+	n := w.cfg.State.Node(h.Place.GetNode())
+	if n == nil || n.Boot != h.Place.GetBoot() || n.Down || n.Gone {
+		return fsm.ErrStale
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen[n.Number], w.beats[n.Number] = w.cfg.Now(), true
+	return nil
+}
+
+// lapsed returns the nodes that have been silent for a lease.
+func (w *workers) lapsed() []*fsm.Node {
+	now := w.cfg.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []*fsm.Node
+	for _, n := range w.nodes {
+		if !n.Down && now.Sub(w.seen[n.Number]) > w.cfg.Lease {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// list returns the nodes as the choice of a place sees them, without the load.
+func (w *workers) list() []Worker {
+	now := w.cfg.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make([]Worker, 0, len(w.nodes))
+	for _, n := range w.nodes {
+		out = append(out, Worker{
+			Number: n.Number, Boot: n.Boot, ID: n.Id, Slots: int(n.Slots),
+			Alive:    !n.Down && !n.Draining && w.beats[n.Number] && now.Sub(w.seen[n.Number]) < freshFor,
+			Packs:    w.packs[n.Number].set,
+			Pressure: w.cfg.Cluster.Pressure(n.Id),
+			picked:   w.turns[n.Number],
+		})
+	}
+	return out
+}
+
+// picked notes that a worker was given a task, so that equals take turns.
+func (w *workers) picked(p *Worker) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.turn++
+	w.turns[p.Number], p.picked = w.turn, w.turn
+}
+
+// byID returns the record of a node, nil if it is not registered or down.
+func (w *workers) byID(id string) *fsm.Node {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.IndexFunc(w.nodes, func(n *fsm.Node) bool { return n.Id == id })
+	if i < 0 || w.nodes[i].Down {
+		return nil
+	}
+	return w.nodes[i]
+}
