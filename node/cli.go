@@ -1,0 +1,201 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"pytasks/taskpacks"
+)
+
+// The exit codes of the command line.
+const (
+	exitOK          = 0
+	exitFailed      = 1 // the task failed, the node did not start, or the cluster refused
+	exitUsage       = 2 // the command line is wrong
+	exitUnreachable = 3 // no node could be reached
+)
+
+// version is written by the linker: -X pytasks/node.version=v1.2.3.
+var version = devel
+
+// devel is the version of a build that was given none.
+const devel = "devel"
+
+// Main is the program: a command line whose nodes run the given packs. It does not
+// return. The first SIGINT or SIGTERM stops what runs in good order, the second at once.
+func Main(packs ...taskpacks.Pack) {
+	ctx, stop := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		stop(fmt.Errorf("stopped by a signal: %s", <-signals))
+		fmt.Fprintf(os.Stderr, "pytasks: %s again: stopping at once\n", <-signals)
+		os.Exit(exitFailed)
+	}()
+	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, packs: packs}
+	os.Exit(c.execute(ctx, os.Args[1:]))
+}
+
+// cli is the command line and what it touches.
+type cli struct {
+	in     io.Reader
+	out    io.Writer
+	err    io.Writer
+	getenv func(string) string
+	packs  []taskpacks.Pack
+
+	addr string // --addr
+	json bool   // --json
+}
+
+// usageError is a command line that cannot be meant.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Errorf(format, args...)}
+}
+
+// execute runs one command line and returns its exit code.
+func (c *cli) execute(ctx context.Context, args []string) int {
+	root := c.root()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(c.err, "pytasks: %v\n", err)
+	var usage *usageError
+	var unreachable *UnreachableError
+	switch {
+	case errors.As(err, &usage):
+		fmt.Fprintf(c.err, "See `%s --help`.\n", cmd.CommandPath())
+		return exitUsage
+	case errors.As(err, &unreachable):
+		return exitUnreachable
+	}
+	return exitFailed
+}
+
+// root builds the tree of commands.
+func (c *cli) root() *cobra.Command {
+	root := group("pytasks", "Run typed functions on a cluster of identical nodes",
+		c.startCommand(), c.devCommand(), c.runCommand(), c.taskCommand(), c.nodeCommand(), c.benchCommand(), c.versionCommand())
+	root.Long = `pytasks runs typed functions ("tasks") on a cluster of identical nodes and gives
+their results back over REST. Start one node with "pytasks dev", or see "pytasks start".
+
+Exit codes: 0 done; 1 the task failed, the node did not start or the cluster
+refused; 2 the command line is wrong; 3 no node could be reached.`
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
+	return root
+}
+
+// group is a command that only holds others: alone it prints its help.
+func group(name, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: name, Short: short, Args: cobra.ArbitraryArgs}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		var names []string
+		for _, sub := range cmd.Commands() {
+			names = append(names, sub.Name())
+		}
+		return usagef("there is no command `%s %s`; did you mean %q?", cmd.CommandPath(), args[0], nearest(args[0], names))
+	}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+// exactly refuses any other number of arguments; the names are for the message.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch {
+		case len(args) == len(names):
+			return nil
+		case len(names) == 0:
+			return usagef("%s takes no arguments, got %q", cmd.CommandPath(), args[0])
+		case len(args) < len(names):
+			return usagef("%s needs %s", cmd.CommandPath(), strings.Join(names[len(args):], " and "))
+		}
+		return usagef("%s takes %s, got %q as well", cmd.CommandPath(), strings.Join(names, " and "), args[len(names)])
+	}
+}
+
+// clientFlags adds the flags of a command that speaks to a running cluster.
+func (c *cli) clientFlags(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().StringVar(&c.addr, "addr", "", "URLs of nodes, tried in turn: URL[,...] [$PYTASKS_ADDR] (default "+defaultAddr+")")
+	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON, for programs")
+	return cmd
+}
+
+// addrs are the addresses that the caller named, empty for the default.
+func (c *cli) addrs() []string {
+	text := c.addr
+	if text == "" {
+		text = c.getenv("PYTASKS_ADDR")
+	}
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func (c *cli) client() (*Client, error) {
+	client, err := NewClient(c.addrs()...)
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("--addr: %w", err)}
+	}
+	return client, nil
+}
+
+// printJSON writes one line of JSON: raw bytes as they are, anything else encoded.
+func (c *cli) printJSON(v any) error {
+	raw, ok := v.(json.RawMessage)
+	if !ok {
+		var err error
+		if raw, err = json.Marshal(v); err != nil {
+			return fmt.Errorf("write JSON: %w", err)
+		}
+	}
+	_, err := fmt.Fprintln(c.out, strings.TrimSpace(string(raw)))
+	return err
+}
+
+func (c *cli) versionCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "version", Short: "Print the version of this program", Args: exactly()}
+	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON, for programs")
+	cmd.RunE = func(*cobra.Command, []string) error {
+		platform := runtime.GOOS + "/" + runtime.GOARCH
+		if c.json {
+			return c.printJSON(map[string]string{"version": buildVersion(), "go": runtime.Version(), "platform": platform})
+		}
+		_, err := fmt.Fprintf(c.out, "pytasks %s %s %s\n", buildVersion(), runtime.Version(), platform)
+		return err
+	}
+	return cmd
+}
+
+// buildVersion is the version that was built: the linker's, else the module's.
+func buildVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if version == devel && ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return version
+}

@@ -1,0 +1,68 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func (c *cli) nodeCommand() *cobra.Command {
+	return group("node", "Look at the nodes of the cluster and remove lost ones", c.nodeListCommand(), c.nodeRemoveCommand())
+}
+
+func (c *cli) nodeListCommand() *cobra.Command {
+	cmd := c.clientFlags(&cobra.Command{Use: "ls", Short: "List the nodes", Args: exactly()})
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		client, err := c.client()
+		if err != nil {
+			return err
+		}
+		view, err := client.cluster(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return c.printJSON(view.raw)
+		}
+		table := newTable(c.out, "NAME", "ROLE", "STATUS", "RUNNING", "SLOTS", "HTTP", "PACKS", "VERSION")
+		for _, n := range view.Nodes {
+			role, status := n.Role, n.Status
+			if n.Name == view.Leader {
+				role = "leader"
+			}
+			if n.Draining {
+				status += ", draining"
+			}
+			slices.Sort(n.Packs)
+			table.row(n.Name, role, status, strconv.Itoa(n.Running), strconv.Itoa(n.Slots), n.HTTP, strings.Join(n.Packs, ","), n.Version)
+		}
+		return table.flush()
+	}
+	return cmd
+}
+
+func (c *cli) nodeRemoveCommand() *cobra.Command {
+	cmd := c.clientFlags(&cobra.Command{
+		Use:   "rm NAME",
+		Short: "Remove a node that will not come back",
+		Args:  exactly("NAME"),
+	})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := c.client()
+		if err != nil {
+			return err
+		}
+		if err := client.removeNode(cmd.Context(), args[0]); err != nil {
+			return err
+		}
+		if c.json {
+			return c.printJSON(map[string]string{"removed": args[0]})
+		}
+		_, err = fmt.Fprintf(c.out, "%s is removed\n", args[0])
+		return err
+	}
+	return cmd
+}

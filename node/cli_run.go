@@ -1,0 +1,123 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// runOptions are the flags of `run`.
+type runOptions struct {
+	wait        bool
+	timeout     time.Duration
+	priority    int
+	delay       time.Duration
+	eta         string
+	id          string
+	tags        []string
+	maxAttempts int
+}
+
+func (c *cli) runCommand() *cobra.Command {
+	var o runOptions
+	cmd := c.clientFlags(&cobra.Command{
+		Use:   "run TYPE [NAME=VALUE...]",
+		Short: "Queue a task, and with --wait print its result",
+		Long: `Queue a task and print its id; with --wait, wait for its end and print its result as
+JSON. A task that fails leaves its error on stderr and exit code 1.
+
+Values are read as the task declares them: x=1 is a number for an int and a text for
+a str. Lists, dicts and, where it is easier, anything else are written as JSON.
+NAME=@FILE takes the value from a file, NAME=- from standard input; NAME=@@TEXT is a
+text that begins with @.`,
+		Example: `  pytasks run test.main.add x=1 y=2 --wait
+  pytasks run test.main.echo value='{"a": [1, 2]}' --delay 10s --tag night`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("%s needs a task type, such as test.main.add", cmd.CommandPath())
+			}
+			return nil
+		},
+	})
+	flags := cmd.Flags()
+	flags.BoolVar(&o.wait, "wait", false, "wait for the result and print it")
+	flags.DurationVar(&o.timeout, "timeout", 0, "end an attempt that runs longer")
+	flags.IntVar(&o.priority, "priority", 5, "0 to 9, higher first")
+	flags.DurationVar(&o.delay, "delay", 0, "start it no sooner than after this time")
+	flags.StringVar(&o.eta, "eta", "", "start it no sooner than at this time, as in 2030-01-31T12:00:00Z")
+	flags.StringVar(&o.id, "id", "", "id of your choice")
+	flags.StringArrayVar(&o.tags, "tag", nil, "a tag; may be repeated")
+	flags.IntVar(&o.maxAttempts, "max-attempts", 0, "try it again until it was tried so often")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		task := &submission{Type: args[0], ID: o.id, ETA: o.eta, Tags: o.tags}
+		if flags.Changed("priority") {
+			task.Priority = &o.priority
+		}
+		if flags.Changed("timeout") {
+			task.Timeout = o.timeout.String()
+		}
+		if flags.Changed("delay") {
+			task.Delay = o.delay.String()
+		}
+		if flags.Changed("max-attempts") {
+			task.Retry = &retryPolicy{MaxAttempts: o.maxAttempts}
+		}
+		client, err := c.client()
+		if err != nil {
+			return err
+		}
+		if err := c.readArgs(cmd.Context(), client, task, args[1:]); err != nil {
+			return err
+		}
+		return c.run(cmd.Context(), client, task, o.wait)
+	}
+	return cmd
+}
+
+// readArgs turns NAME=VALUE texts into the task's args by what its type declares.
+func (c *cli) readArgs(ctx context.Context, client *Client, task *submission, texts []string) error {
+	types, err := client.types(ctx)
+	if err != nil {
+		return err
+	}
+	kind, known := types[task.Type]
+	if !known {
+		var names []string
+		for name := range types {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		return usagef("there is no task type %q; did you mean %q?", task.Type, nearest(task.Type, names))
+	}
+	task.Args, err = parseArgs(task.Type, kind.Args, texts, c.in)
+	return err
+}
+
+// run queues a task and prints what the caller asked for.
+func (c *cli) run(ctx context.Context, client *Client, task *submission, wait bool) error {
+	t, err := client.submit(ctx, task, rand.Text())
+	if err != nil {
+		return err
+	}
+	if id := t.ID; wait { // asked for on its own, so that the id is known whatever happens meanwhile
+		if t, err = client.await(ctx, id); err != nil {
+			return fmt.Errorf("wait for task %s, which goes on: %w", id, err)
+		}
+	}
+	switch {
+	case c.json:
+		err = c.printJSON(t.raw)
+	case !wait:
+		_, err = fmt.Fprintln(c.out, t.ID)
+	case t.Status == "SUCCESS":
+		err = c.printJSON(t.Result)
+	}
+	if err != nil || !wait {
+		return err
+	}
+	return t.failure()
+}

@@ -1,0 +1,165 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// readyTimeout is how long `dev` waits for its node before it says that it has none.
+const readyTimeout = 20 * time.Second
+
+func (c *cli) startCommand() *cobra.Command {
+	cfg := DefaultConfig()
+	var file string
+	cmd := &cobra.Command{
+		Use:   "start",
+		Short: "Start a node",
+		Long: `Start a node of a cluster; alone, it is a cluster of one. The first SIGINT or SIGTERM
+stops it in good order, a second one at once.
+
+Every flag can be given in the environment as well (the name in brackets) and in a
+YAML file (--config, one "flag: value" per line). A flag wins over the environment,
+the environment over the file.`,
+		Example: `  pytasks start
+  pytasks start --name b --join 127.0.0.1:7946 --http 127.0.0.1:8081 \
+      --gossip 127.0.0.1:7956 --cluster 127.0.0.1:7957 --data-dir /var/lib/pytasks-b`,
+		Args: exactly(),
+	}
+	bindConfig(cmd.Flags(), &cfg)
+	cmd.Flags().StringVar(&file, "config", "", "YAML file with any of these options [$PYTASKS_CONFIG]")
+	cmd.Flags().SortFlags = false
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if file == "" {
+			file = c.getenv("PYTASKS_CONFIG")
+		}
+		if err := loadConfig(cmd.Flags(), c.getenv, file); err != nil {
+			return err
+		}
+		if err := cfg.validate(); err != nil {
+			return err
+		}
+		n, err := New(cmd.Context(), cfg, c.packs...)
+		if err != nil {
+			return err
+		}
+		return n.Run(cmd.Context())
+	}
+	return cmd
+}
+
+func (c *cli) devCommand() *cobra.Command {
+	cfg := DefaultConfig()
+	cfg.Name, cfg.LogLevel = "dev", "warn"
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Start a node to try things out, with data that is gone afterwards",
+		Args:  exactly(),
+	}
+	bindConfig(cmd.Flags(), &cfg, "http", "slots", "log-level", "log-format")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := loadConfig(cmd.Flags(), c.getenv, ""); err != nil {
+			return err
+		}
+		dir, err := os.MkdirTemp("", "pytasks-dev-")
+		if err != nil {
+			return fmt.Errorf("make a temporary data directory: %w", err)
+		}
+		defer os.RemoveAll(dir)
+		cfg.DataDir = dir
+		if !cmd.Flags().Changed("http") {
+			cfg.HTTP = freeAddr(cfg.HTTP)
+		}
+		cfg.Gossip, cfg.Cluster = freeAddr(cfg.Gossip), freeAddr(cfg.Cluster)
+		if err := cfg.validate(); err != nil {
+			return err
+		}
+		return c.dev(cmd.Context(), cfg)
+	}
+	return cmd
+}
+
+// dev runs a node and says how to use it once it is ready.
+func (c *cli) dev(ctx context.Context, cfg Config) error {
+	n, err := New(ctx, cfg, c.packs...)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	stopped := make(chan error, 1)
+	go func() { stopped <- n.Run(ctx) }()
+	if err := awaitReady(ctx, n.URL(), stopped); err != nil {
+		stop(err)
+		return errors.Join(err, <-stopped)
+	}
+	fmt.Fprintf(c.out, `pytasks is ready at %[1]s (stop it with Ctrl-C; its data is removed then)
+
+  curl -s '%[1]s/task?wait=10s' -H 'Content-Type: application/json' \
+       -d '{"type": "test.main.add", "args": {"x": 1, "y": 2}}'
+
+  pytasks run --addr %[1]s test.main.add x=1 y=2 --wait
+`, n.URL())
+	defer stop(nil)
+	return <-stopped
+}
+
+// awaitReady asks a node until it is ready. If the node stops first, its error is left
+// in the channel.
+func awaitReady(ctx context.Context, url string, stopped chan error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the node at %s was not ready within %s", url, readyTimeout))
+	defer cancel()
+	for {
+		if isReady(ctx, url) {
+			return nil
+		}
+		select {
+		case err := <-stopped:
+			stopped <- err
+			return errors.New("the node stopped before it was ready")
+		default:
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// isReady reports whether the node at a base URL takes requests.
+func isReady(ctx context.Context, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return err == nil && resp.StatusCode == http.StatusOK
+}
+
+// freeAddr is addr if nobody listens there, else the same host with port 0.
+func freeAddr(addr string) string {
+	l, err := net.Listen("tcp", addr)
+	if err == nil {
+		l.Close()
+		var udp net.PacketConn
+		if udp, err = net.ListenPacket("udp", addr); err == nil {
+			udp.Close()
+			return addr
+		}
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return addr // validate says what is wrong with it
+	}
+	return net.JoinHostPort(host, "0")
+}

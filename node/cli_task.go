@@ -1,0 +1,213 @@
+package node
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// listPage is how many tasks are asked for at once, the most that a node gives.
+const listPage = 1000
+
+func (c *cli) taskCommand() *cobra.Command {
+	return group("task", "Look at tasks and cancel them", c.taskGetCommand(), c.taskListCommand(), c.taskCancelCommand())
+}
+
+func (c *cli) taskGetCommand() *cobra.Command {
+	var wait bool
+	cmd := c.clientFlags(&cobra.Command{Use: "get ID", Short: "Show a task", Args: exactly("ID")})
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until it is finished")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := c.client()
+		if err != nil {
+			return err
+		}
+		read := func() (*taskView, error) { return client.task(cmd.Context(), args[0], 0) }
+		if wait {
+			read = func() (*taskView, error) { return client.await(cmd.Context(), args[0]) }
+		}
+		t, err := read()
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return c.printJSON(t.raw)
+		}
+		return c.showTask(t)
+	}
+	return cmd
+}
+
+func (c *cli) taskListCommand() *cobra.Command {
+	var status, kind, tag string
+	var limit int
+	var all bool
+	cmd := c.clientFlags(&cobra.Command{Use: "ls", Short: "List tasks, newest first", Args: exactly()})
+	cmd.Flags().StringVar(&status, "status", "", "only those in this state, such as PENDING")
+	cmd.Flags().StringVar(&kind, "type", "", "only those of this type")
+	cmd.Flags().StringVar(&tag, "tag", "", "only those with this tag")
+	cmd.Flags().IntVar(&limit, "limit", 50, "at most so many")
+	cmd.Flags().BoolVar(&all, "all", false, "all of them")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if limit < 1 {
+			return usagef("--limit %d: write a number above zero, or --all", limit)
+		}
+		client, err := c.client()
+		if err != nil {
+			return err
+		}
+		filter := url.Values{}
+		for key, value := range map[string]string{"status": strings.ToUpper(status), "type": kind, "tag": tag} {
+			if value != "" {
+				filter.Set(key, value)
+			}
+		}
+		show := c.taskLister()
+		for left, more := limit, true; more; {
+			size := listPage
+			if !all {
+				size = min(left, listPage)
+			}
+			filter.Set("limit", strconv.Itoa(size))
+			tasks, next, err := client.list(cmd.Context(), filter)
+			if err != nil {
+				return err
+			}
+			left -= len(tasks)
+			more = next != "" && (all || left > 0)
+			filter.Set("cursor", next)
+			if err := show(tasks, !more); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return cmd
+}
+
+func (c *cli) taskCancelCommand() *cobra.Command {
+	cmd := c.clientFlags(&cobra.Command{Use: "cancel ID", Short: "Cancel a task that is not finished", Args: exactly("ID")})
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := c.client()
+		if err != nil {
+			return err
+		}
+		t, err := client.cancel(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if c.json {
+			return c.printJSON(t.raw)
+		}
+		_, err = fmt.Fprintf(c.out, "%s %s\n", t.ID, t.Status)
+		return err
+	}
+	return cmd
+}
+
+// showTask prints everything about a task that is there, one line each.
+func (c *cli) showTask(t *taskView) error {
+	var reason, node string
+	if t.Reason != "" {
+		reason = " (" + t.Reason + ")"
+	}
+	if t.Node != "" {
+		node = " on " + t.Node
+	}
+	table := newTable(c.out)
+	for _, line := range [][2]string{
+		{"id", t.ID},
+		{"type", t.Type},
+		{"args", string(t.Args)},
+		{"status", t.Status + reason},
+		{"priority", string(t.Priority)},
+		{"tags", strings.Join(t.Tags, ", ")},
+		{"created", localTime(t.CreatedAt)},
+		{"due", localTime(t.DueAt)},
+		{"attempt", optionalCount(t.Attempt) + node},
+		{"started", localTime(t.StartedAt)},
+		{"finished", localTime(t.FinishedAt)},
+	} {
+		if line[1] != "" {
+			table.row(line[:]...)
+		}
+	}
+	for _, past := range t.Attempts {
+		table.row("attempt "+strconv.Itoa(past.Attempt), fmt.Sprintf("on %s, %s %s", past.Node, past.Reason, past.Message))
+	}
+	switch {
+	case t.Error != nil:
+		table.row("error", t.Error.text())
+	case t.Status == "SUCCESS":
+		table.row("result", string(t.Result))
+	}
+	if err := table.flush(); err != nil {
+		return err
+	}
+	if t.Error != nil && t.Error.Traceback != "" {
+		fmt.Fprintln(c.out, strings.TrimRight(t.Error.Traceback, "\n"))
+	}
+	return nil
+}
+
+// taskLister returns a function that prints pages of tasks and is told which is the last.
+func (c *cli) taskLister() func(page []*taskView, last bool) error {
+	if c.json {
+		first := true
+		return func(page []*taskView, last bool) error {
+			var raws []json.RawMessage
+			for _, t := range page {
+				raws = append(raws, t.raw)
+			}
+			return c.printList(raws, &first, last)
+		}
+	}
+	table := newTable(c.out, "ID", "TYPE", "STATUS", "ATTEMPT", "NODE", "CREATED", "TOOK")
+	return func(page []*taskView, _ bool) error {
+		for _, t := range page {
+			table.row(t.ID, t.Type, t.Status, optionalCount(t.Attempt), t.Node, localTime(t.CreatedAt), took(t))
+		}
+		return table.flush()
+	}
+}
+
+// printList prints a JSON array part by part.
+func (c *cli) printList(part []json.RawMessage, first *bool, last bool) error {
+	for _, raw := range part {
+		lead := ",\n"
+		if *first {
+			lead = "["
+		}
+		*first = false
+		if _, err := fmt.Fprintf(c.out, "%s%s", lead, raw); err != nil {
+			return err
+		}
+	}
+	if !last {
+		return nil
+	}
+	end := "]\n"
+	if *first {
+		end = "[]\n"
+	}
+	_, err := fmt.Fprint(c.out, end)
+	return err
+}
+
+// took is how long the last attempt of a finished task ran.
+func took(t *taskView) string {
+	start, err := time.Parse(time.RFC3339, t.StartedAt)
+	end, err2 := time.Parse(time.RFC3339, t.FinishedAt)
+	if err != nil || err2 != nil || !t.finished() {
+		return ""
+	}
+	if end.Equal(start) {
+		return "<1ms" // as fine as the times are
+	}
+	return shortDuration(end.Sub(start))
+}

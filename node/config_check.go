@@ -1,0 +1,185 @@
+package node
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// validate returns the first fault of the configuration, as a sentence that says what
+// to write instead.
+func (c *Config) validate() error {
+	if err := checkNodeName(c.Name); err != nil {
+		return err
+	}
+	if c.DataDir == "" {
+		return fmt.Errorf("--data-dir is empty and there is no home directory to default to; name a folder, such as --data-dir /var/lib/pytasks")
+	}
+	for _, a := range []struct{ flag, addr string }{{"--http", c.HTTP}, {"--gossip", c.Gossip}, {"--cluster", c.Cluster}} {
+		if err := checkListen(a.flag, a.addr); err != nil {
+			return err
+		}
+	}
+	if err := c.checkPorts(); err != nil {
+		return err
+	}
+	if err := checkAdvertise(c.Advertise); err != nil {
+		return err
+	}
+	for _, addr := range c.Join {
+		if err := checkAddr("--join", addr, "127.0.0.1:7946"); err != nil {
+			return err
+		}
+		if strings.HasSuffix(addr, ":0") || strings.HasPrefix(addr, ":") {
+			return fmt.Errorf("--join %s is not an address to reach another node at; write its host and gossip port, such as 127.0.0.1:7946", addr)
+		}
+	}
+	if err := c.checkNumbers(); err != nil {
+		return err
+	}
+	return c.checkWords()
+}
+
+func (c *Config) checkNumbers() error {
+	if c.BootstrapExpect < 0 {
+		return fmt.Errorf("--bootstrap-expect %d is negative; write the number of nodes that found the cluster together, or leave it out", c.BootstrapExpect)
+	}
+	if c.BootstrapExpect > 1 && len(c.Join) == 0 {
+		return fmt.Errorf("--bootstrap-expect %d needs --join with the gossip addresses of all %d nodes, the same list on each", c.BootstrapExpect, c.BootstrapExpect)
+	}
+	if c.Slots < 1 {
+		return fmt.Errorf("--slots %d: a node runs at least one task at a time; leave it out for one slot per CPU", c.Slots)
+	}
+	if c.MaxVoters < 1 {
+		return fmt.Errorf("--max-voters %d: a cluster has at least one voter; write 1, 3, 5 or 7", c.MaxVoters)
+	}
+	if c.MaxVoters%2 == 0 {
+		return fmt.Errorf("--max-voters %d is even, which survives no more failures than %d; write %d or %d", c.MaxVoters, c.MaxVoters-1, c.MaxVoters-1, c.MaxVoters+1)
+	}
+	if c.DrainTimeout < 0 {
+		return fmt.Errorf("--drain-timeout %s is negative; write 0s to hand running tasks back at once", c.DrainTimeout)
+	}
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+		like  string
+	}{{"--keep-finished", c.KeepFinished, "24h"}, {"--task-timeout", c.TaskTimeout, "1h"}} {
+		if d.value <= 0 {
+			return fmt.Errorf("%s %s is not longer than zero; write a duration such as %s", d.flag, d.value, d.like)
+		}
+	}
+	for _, n := range []struct {
+		flag  string
+		value int64
+		like  string
+	}{
+		{"--max-finished", int64(c.MaxFinished), "1000000"},
+		{"--max-finished-bytes", c.MaxFinishedBytes, "4GiB"},
+		{"--max-queued", int64(c.MaxQueued), "500000"},
+		{"--max-queued-bytes", c.MaxQueuedBytes, "1GiB"},
+		{"--max-body", c.MaxBody, "16MiB"},
+	} {
+		if n.value < 1 {
+			return fmt.Errorf("%s %d is less than one; write a number such as %s", n.flag, n.value, n.like)
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkWords() error {
+	if levels := []string{"debug", "info", "warn", "error"}; !slices.Contains(levels, c.LogLevel) {
+		return fmt.Errorf("--log-level %q is unknown; write debug, info, warn or error", c.LogLevel)
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		return fmt.Errorf("--log-format %q is unknown; write text or json", c.LogFormat)
+	}
+	for _, origin := range c.CORSOrigins {
+		scheme, host, ok := strings.Cut(origin, "://")
+		if origin != "*" && (!ok || scheme == "" || host == "" || strings.ContainsAny(host, "/*?# ")) {
+			return fmt.Errorf("--cors-origin %q is not an origin; write scheme and host as in https://app.example.com, or * for all", origin)
+		}
+	}
+	return nil
+}
+
+// checkPorts refuses two listeners on one address.
+func (c *Config) checkPorts() error {
+	taken := map[string]string{}
+	for _, a := range []struct{ flag, addr string }{{"--http", c.HTTP}, {"--gossip", c.Gossip}, {"--cluster", c.Cluster}} {
+		if other, twice := taken[a.addr]; twice && !strings.HasSuffix(a.addr, ":0") {
+			return fmt.Errorf("%s and %s are both %s; give each a port of its own", other, a.flag, a.addr)
+		}
+		taken[a.addr] = a.flag
+	}
+	return nil
+}
+
+func checkNodeName(name string) error {
+	if name == "" {
+		return fmt.Errorf("--name is empty; give the node a name that no other node has, such as --name a")
+	}
+	if len(name) > 63 {
+		return fmt.Errorf("--name %s... is %d characters long; write at most 63", name[:20], len(name))
+	}
+	for i, r := range name {
+		plain := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		if !plain && (i == 0 || !strings.ContainsRune("._-", r)) {
+			return fmt.Errorf("--name %q holds %q at place %d; write letters, digits, dots, dashes and underscores, a letter or digit first", name, r, i+1)
+		}
+	}
+	return nil
+}
+
+// checkListen judges an address to listen on. Only loopback is allowed: there is no
+// secret yet that would keep strangers from running tasks.
+func checkListen(flag, addr string) error {
+	if err := checkAddr(flag, addr, "127.0.0.1:8080"); err != nil {
+		return err
+	}
+	host, port, _ := net.SplitHostPort(addr)
+	if !isLoopback(host) {
+		return fmt.Errorf("%s %s is not a loopback address; without a cluster secret pytasks listens on loopback only: write %s 127.0.0.1:%s, and put a proxy that checks its callers in front if others must reach it",
+			flag, addr, flag, port)
+	}
+	return nil
+}
+
+func checkAdvertise(host string) error {
+	if host == "" {
+		return nil
+	}
+	if _, port, err := net.SplitHostPort(host); err == nil {
+		return fmt.Errorf("--advertise %s has a port; write the host alone, the ports are those of --gossip and --cluster (%s left out)", host, port)
+	}
+	if !isLoopback(host) {
+		return fmt.Errorf("--advertise %s is not a loopback address; without a cluster secret pytasks listens on loopback only, so nobody could reach the node there: leave it out", host)
+	}
+	return nil
+}
+
+func checkAddr(flag, addr, like string) error {
+	if addr == "" {
+		return fmt.Errorf("%s is empty; write host:port, such as %s", flag, like)
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("%s %s is not an address; write host:port, such as %s", flag, addr, like)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%s %s: %q is not a port; write a number from 0 to 65535, such as %s", flag, addr, port, like)
+	}
+	if strings.ContainsAny(host, " /@?#\"'") {
+		return fmt.Errorf("%s %s: %q is not a host; write host:port, such as %s", flag, addr, host, like)
+	}
+	return nil
+}
+
+// isLoopback reports whether a host surely means this machine alone: names other than
+// localhost may resolve to anything.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,163 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+)
+
+// configOption names one field of Config in every place where it can be set: --name
+// on the command line, PYTASKS_NAME in the environment, name in the file.
+type configOption struct {
+	name  string
+	alias string // a variable of the reference that is honoured too
+	usage string
+	field func(*Config) any
+}
+
+// configOptions returns all of them, in the order of the help text.
+func configOptions() []configOption {
+	return []configOption{
+		{"name", "WORKER_NAME", "name of this node, unique in the cluster", func(c *Config) any { return &c.Name }},
+		{"data-dir", "", "folder of the node's log, state and identity", func(c *Config) any { return &c.DataDir }},
+		{"http", "", "host:port of the REST API", func(c *Config) any { return &c.HTTP }},
+		{"gossip", "", "host:port on which nodes find each other", func(c *Config) any { return &c.Gossip }},
+		{"cluster", "", "host:port of calls between nodes", func(c *Config) any { return &c.Cluster }},
+		{"advertise", "", "host at which other nodes reach this one, that of --cluster unless told", func(c *Config) any { return &c.Advertise }},
+		{"join", "", "gossip addresses of nodes to join, host:port[,...]", func(c *Config) any { return &c.Join }},
+		{"bootstrap-expect", "", "found the cluster together with so many nodes that have the same --join", func(c *Config) any { return &c.BootstrapExpect }},
+		{"slots", "", "tasks that run at once, one per CPU unless told", func(c *Config) any { return &c.Slots }},
+		{"max-voters", "", "most nodes that vote, an odd number", func(c *Config) any { return &c.MaxVoters }},
+		{"log-level", "", "debug, info, warn or error", func(c *Config) any { return &c.LogLevel }},
+		{"log-format", "", "text or json", func(c *Config) any { return &c.LogFormat }},
+		{"drain-timeout", "", "time that running tasks get when the node is stopped", func(c *Config) any { return &c.DrainTimeout }},
+		{"keep-finished", "", "how long finished tasks are kept", func(c *Config) any { return &c.KeepFinished }},
+		{"max-finished", "", "most finished tasks that are kept", func(c *Config) any { return &c.MaxFinished }},
+		{"max-finished-bytes", "", "most bytes of finished tasks that are kept", func(c *Config) any { return &c.MaxFinishedBytes }},
+		{"max-queued", "", "most unfinished tasks that are taken", func(c *Config) any { return &c.MaxQueued }},
+		{"max-queued-bytes", "", "most bytes of unfinished tasks that are taken", func(c *Config) any { return &c.MaxQueuedBytes }},
+		{"max-body", "", "largest request body", func(c *Config) any { return &c.MaxBody }},
+		{"task-timeout", "", "longest run of a task that names no timeout", func(c *Config) any { return &c.TaskTimeout }},
+		{"cors-origin", "FRONTEND_URL", "origins whose pages may use the API, * for all, empty for none", func(c *Config) any { return &c.CORSOrigins }},
+		{"pprof", "", "serve profiles at /debug/pprof", func(c *Config) any { return &c.Pprof }},
+	}
+}
+
+// bindConfig adds a flag for every option, or for those named, which sets its field of cfg.
+func bindConfig(flags *pflag.FlagSet, cfg *Config, names ...string) {
+	for _, o := range configOptions() {
+		if len(names) > 0 && !slices.Contains(names, o.name) {
+			continue
+		}
+		v := &configValue{ptr: o.field(cfg)}
+		f := flags.VarPF(v, o.name, "", fmt.Sprintf("%s [$%s]", o.usage, o.env()))
+		if _, ok := v.ptr.(*bool); ok {
+			f.NoOptDefVal = "true"
+		}
+	}
+}
+
+// loadConfig sets what the flags, parsed already, left open: from the environment,
+// else from the YAML file at path, if there is one. Its errors name the place of the fault.
+func loadConfig(flags *pflag.FlagSet, getenv func(string) string, path string) error {
+	file, err := readConfigFile(path)
+	if err != nil {
+		return err
+	}
+	for _, o := range configOptions() {
+		f := flags.Lookup(o.name)
+		if f == nil || f.Changed {
+			continue
+		}
+		values, source := file[o.name], path+": "+o.name
+		for _, env := range []string{o.alias, o.env()} { // the second wins
+			if env != "" && getenv(env) != "" {
+				values, source = []string{getenv(env)}, env
+			}
+		}
+		for _, text := range values {
+			if err := f.Value.Set(text); err != nil {
+				return fmt.Errorf("%s: %q %w", source, text, err)
+			}
+		}
+	}
+	return nil
+}
+
+// env is the option's name in the environment.
+func (o configOption) env() string {
+	return "PYTASKS_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
+}
+
+// readConfigFile returns the values of a YAML file by option, none for an empty path.
+// An empty list is one empty value.
+func readConfigFile(path string) (map[string][]string, error) {
+	values := map[string][]string{}
+	if path == "" {
+		return values, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return nil, fmt.Errorf("read the configuration %s: %w", path, err)
+	}
+	if doc.IsZero() {
+		return values, nil
+	}
+	top := doc.Content[0]
+	if top.Kind != yaml.MappingNode {
+		return nil, fmt.Errorf("%s:%d: write one `option: value` per line, such as `slots: 4`", path, top.Line)
+	}
+	var known []string
+	for _, o := range configOptions() {
+		known = append(known, o.name)
+	}
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		key, value := top.Content[i], top.Content[i+1]
+		name := strings.ReplaceAll(key.Value, "_", "-")
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("%s:%d: there is no option %q; did you mean %q?", path, key.Line, key.Value, nearest(name, known))
+		}
+		if _, twice := values[name]; twice {
+			return nil, fmt.Errorf("%s:%d: %q is set twice; keep one of the two", path, key.Line, key.Value)
+		}
+		if values[name], err = yamlValues(value); err != nil {
+			return nil, fmt.Errorf("%s:%d: %s: %w", path, value.Line, key.Value, err)
+		}
+	}
+	return values, nil
+}
+
+func yamlValues(n *yaml.Node) ([]string, error) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Kind == yaml.ScalarNode {
+		if n.Tag == "!!null" {
+			return nil, nil // `join:` with nothing behind it leaves the default
+		}
+		return []string{n.Value}, nil
+	}
+	if n.Kind != yaml.SequenceNode {
+		return nil, errors.New("write a single value or a list of values")
+	}
+	values := make([]string, 0, len(n.Content))
+	for _, item := range n.Content {
+		if item.Kind != yaml.ScalarNode {
+			return nil, errors.New("write a list of plain values")
+		}
+		values = append(values, item.Value)
+	}
+	if len(values) == 0 {
+		values = []string{""}
+	}
+	return values, nil
+}
