@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"fmt"
+	"strings"
 )
 
 // maxLost is how often a task may take its node down before it fails.
@@ -36,6 +37,9 @@ func (s *State) apply(index uint64, e *Entry) ([]*Outcome, error) {
 			s.mu.Unlock()
 			return nil, fmt.Errorf("apply command %d of log entry %d: %w", i, index, err)
 		}
+	}
+	if len(a.ended) > 0 {
+		s.active.endings = append(s.active.endings, ending{endingKey(s.now, index), a.ended})
 	}
 	s.advance(index)
 	s.mu.Unlock()
@@ -84,6 +88,7 @@ func (s *State) publish(c Changes) {
 type applier struct {
 	*State
 	changes Changes
+	ended   []byte // tasks that the entry finished, see appendEnded
 }
 
 func (a *applier) command(c *Command) (*Outcome, error) {
@@ -115,20 +120,17 @@ func (a *applier) command(c *Command) (*Outcome, error) {
 
 // put makes t the record of its task.
 func (a *applier) put(old, t *Task) {
-	a.active.tasks[Key(t.Key)] = t
+	k := Key(t.Key)
+	l := a.index.tasks[k]
+	a.active.tasks[k] = change{t, l != nil && l.saved}
 	a.index.set(t)
 	if t.Status.Final() {
 		a.done.counts[t.Status]++
-		a.done.bytes += int64(recordSize(t))
+		a.done.bytes += int64(t.SizeVT())
+		a.ended = appendEnded(a.ended, t)
 	}
 	a.changes.Tasks = append(a.changes.Tasks, Change{old, t})
 }
-
-// recordSize returns the bytes of t's record in the store.
-func recordSize(t *Task) int { return t.SizeVT() - keyFieldSize }
-
-// keyFieldSize is what the key takes in an encoded Task: tag, length, 16 bytes.
-const keyFieldSize = 18
 
 func (a *applier) submit(c *Submit) (*Outcome, error) {
 	if out, err := a.answered(c); out != nil || err != nil {
@@ -252,11 +254,16 @@ func (a *applier) existing(ids []string) (*Outcome, error) {
 	return out, err
 }
 
+// newTask returns the record of a new task. It shares no memory with the log entry,
+// which would be kept as long as the task.
 func (a *applier) newTask(n *New) *Task {
 	t := &Task{
-		Key: n.Key, Name: n.Name, Type: n.Type, Args: n.Args, Priority: min(n.Priority, MaxPriority),
-		Retry: n.Retry, Tags: n.Tags, TimeoutMs: n.TimeoutMs,
+		Key: bytes.Clone(n.Key), Name: strings.Clone(n.Name), Type: a.index.intern(n.Type), Args: bytes.Clone(n.Args),
+		Priority: min(n.Priority, MaxPriority), Retry: n.Retry, TimeoutMs: n.TimeoutMs,
 		CreatedMs: a.now, DueMs: n.EtaMs, Status: Status_PENDING,
+	}
+	for _, tag := range n.Tags {
+		t.Tags = append(t.Tags, strings.Clone(tag))
 	}
 	if n.EtaMs == 0 && n.DelayMs > 0 {
 		t.DueMs = a.now + n.DelayMs

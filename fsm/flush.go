@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"fmt"
 	"time"
 )
@@ -76,7 +77,8 @@ func (s *State) flushLocked() error {
 		return nil
 	}
 	m.applied, m.seq, m.now = s.applied, s.seq, s.now
-	s.sealed, s.active, s.flushed = m, newMemtable(), make(chan struct{})
+	s.seal()
+	s.flushed = make(chan struct{})
 	db, done := s.db, s.flushed
 	s.mu.Unlock()
 	err := m.write(db)
@@ -87,4 +89,17 @@ func (s *State) flushLocked() error {
 		return fmt.Errorf("write state: %w", err)
 	}
 	return nil
+}
+
+// seal puts a new memtable in the place of the active one. mu is held.
+func (s *State) seal() {
+	for k, c := range s.active.tasks {
+		if bytes.Compare(k[:], s.newest[:]) > 0 {
+			s.newest = k
+		}
+		if l := s.index.tasks[k]; l != nil && c.Task != nil {
+			l.saved = true
+		}
+	}
+	s.sealed, s.active = s.active, newMemtable()
 }

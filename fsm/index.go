@@ -24,7 +24,9 @@ type live struct {
 	due      int64
 	at       Start
 	attempt  uint32
-	size     int // of args, in bytes
+	size     int   // of args, in bytes
+	saved    bool  // the store has a record of it
+	record   *Task // nil where too much is held already: the store has it
 }
 
 // Start names one start of one node.
@@ -44,6 +46,7 @@ type index struct {
 	load     map[uint32]map[string]int                         // number of assigned, by node and type
 	counts   [Status_REVOKED + 1]int                           // unfinished tasks by status
 	bytes    int64                                             // of their args
+	records  int                                               // number of records held
 	kinds    map[string]string                                 // one copy of each type's name
 }
 
@@ -73,6 +76,7 @@ func (x *index) set(t *Task) {
 	l := x.tasks[key]
 	if l != nil {
 		x.unlink(l)
+		x.hold(l, nil)
 	}
 	if t.Status.Final() {
 		delete(x.tasks, key)
@@ -85,6 +89,25 @@ func (x *index) set(t *Task) {
 	l.status, l.order, l.due, l.attempt = t.Status, t.Order, t.DueMs, t.Attempt
 	l.at = Start{t.Place.GetNode(), t.Place.GetBoot()}
 	x.link(l)
+	x.hold(l, t)
+}
+
+const (
+	// maxRecords and maxRecordArgs bound what is held in memory of the records of
+	// unfinished tasks: short tasks are finished before the store is asked.
+	maxRecords    = 16 << 10
+	maxRecordArgs = 2 << 10
+)
+
+func (x *index) hold(l *live, t *Task) {
+	if l.record != nil {
+		x.records--
+	}
+	l.record = nil
+	if t != nil && x.records < maxRecords && l.size <= maxRecordArgs {
+		l.record = t
+		x.records++
+	}
 }
 
 func (x *index) intern(kind string) string {

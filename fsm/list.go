@@ -82,7 +82,7 @@ func (f *Filter) scan(tx *bolt.Tx, before []byte) (Page, error) {
 		if len(val) == 0 {
 			val = done.Get(key)
 		}
-		t, err := decodeTask(key, val)
+		t, err := decodeTask(val)
 		if err != nil {
 			return Page{}, err
 		}

@@ -1,14 +1,15 @@
 package fsm
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
 	bolt "go.etcd.io/bbolt"
 )
 
-// purge forgets finished tasks, oldest first, until they fit the limits, and
-// Idempotency-Keys whose time is over. Everything it may forget is in the store:
+// purge forgets finished tasks, oldest first and all that one log entry finished
+// together, until they fit the limits, and Idempotency-Keys whose time is over. Everything it may forget is in the store:
 // its entry was begun by writing the memtable (see makeRoom).
 func (a *applier) purge(c *Purge) (*Outcome, error) {
 	err := a.db.View(func(tx *bolt.Tx) error {
@@ -38,24 +39,29 @@ func (a *applier) purgeTasks(tx *bolt.Tx, c *Purge) error {
 		if finished >= c.FinishedBeforeMs && uint64(count) <= c.MaxCount && uint64(a.done.bytes) <= c.MaxBytes {
 			return nil
 		}
-		key := Key(k[8:])
-		t, err := a.task(key)
+		err := eachEnded(v, func(key Key, status Status, size int64) error {
+			t, err := a.task(key)
+			if err != nil {
+				return err
+			}
+			if t == nil {
+				return fmt.Errorf("purge: task %s has an expiry and no record", key)
+			}
+			a.active.tasks[key] = change{}
+			a.active.purged = append(a.active.purged, key)
+			if t.Name != "" {
+				a.active.names[t.Name] = nil
+			}
+			a.done.counts[status]--
+			a.done.bytes -= size
+			count--
+			forgotten++
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		if t == nil {
-			return fmt.Errorf("purge: task %s has an expiry and no record", key)
-		}
-		status, size := readExpiryValue(v)
-		a.active.tasks[key] = nil
-		a.active.expired = append(a.active.expired, append([]byte(nil), k...))
-		if t.Name != "" {
-			a.active.names[t.Name] = nil
-		}
-		a.done.counts[status]--
-		a.done.bytes -= size
-		count--
-		forgotten++
+		a.active.expired = append(a.active.expired, bytes.Clone(k))
 	}
 	return nil
 }

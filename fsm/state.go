@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -72,6 +73,7 @@ type State struct {
 	stored  uint64           // guarded by mu; what the store has applied
 	now     int64            // guarded by mu
 	seq     uint64           // guarded by mu
+	newest  Key              // guarded by mu; no key in the store is higher
 	moved   chan struct{}    // guarded by mu; closed when applied grows and somebody waits
 	waits   bool             // guarded by mu; somebody holds moved
 
@@ -135,14 +137,21 @@ func (s *State) load(db *bolt.DB) error {
 	x, nodes, done := newIndex(), map[uint32]*Node{}, finished{}
 	var applied, seq uint64
 	var now int64
+	var newest Key
 	err := db.View(func(tx *bolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		applied, seq = readU64(meta.Get(metaApplied)), readU64(meta.Get(metaSeq))
 		now = int64(readU64(meta.Get(metaNow)))
-		err := tx.Bucket(bucketLive).ForEach(func(k, v []byte) error {
-			t, err := decodeTask(k, v)
+		for _, name := range [][]byte{bucketLive, bucketDone} {
+			if k, _ := tx.Bucket(name).Cursor().Last(); bytes.Compare(k, newest[:]) > 0 {
+				newest = Key(k)
+			}
+		}
+		err := tx.Bucket(bucketLive).ForEach(func(_, v []byte) error {
+			t, err := decodeTask(v)
 			if err == nil {
 				x.set(t)
+				x.tasks[Key(t.Key)].saved = true
 			}
 			return err
 		})
@@ -158,10 +167,14 @@ func (s *State) load(db *bolt.DB) error {
 			return err
 		}
 		return tx.Bucket(bucketExpiry).ForEach(func(_, v []byte) error {
-			status, size := readExpiryValue(v)
-			done.counts[status]++
-			done.bytes += size
-			return nil
+			return eachEnded(v, func(_ Key, status Status, size int64) error {
+				if !status.Final() || status > Status_REVOKED {
+					return fmt.Errorf("a finished task has the status %d", status)
+				}
+				done.counts[status]++
+				done.bytes += size
+				return nil
+			})
 		})
 	})
 	if err != nil {
@@ -169,7 +182,7 @@ func (s *State) load(db *bolt.DB) error {
 	}
 	s.db, s.index, s.nodes, s.done = db, x, nodes, done
 	s.applied, s.stored, s.seq, s.now = applied, applied, seq, now
-	s.active, s.sealed = newMemtable(), nil
+	s.active, s.sealed, s.newest = newMemtable(), nil, newest
 	return nil
 }
 
@@ -233,13 +246,19 @@ func (s *State) Size() int64 {
 
 // task returns the record of a task, nil if there is none. mu is held.
 func (s *State) task(k Key) (*Task, error) {
-	if t, ok := s.active.tasks[k]; ok {
-		return t, nil
+	if c, ok := s.active.tasks[k]; ok {
+		return c.Task, nil
 	}
 	if s.sealed != nil {
-		if t, ok := s.sealed.tasks[k]; ok {
-			return t, nil
+		if c, ok := s.sealed.tasks[k]; ok {
+			return c.Task, nil
 		}
+	}
+	if l := s.index.tasks[k]; l != nil && l.record != nil {
+		return l.record, nil
+	}
+	if bytes.Compare(k[:], s.newest[:]) > 0 {
+		return nil, nil // most new tasks: their keys are newer than all in the store
 	}
 	return readTask(s.db, k)
 }
@@ -252,7 +271,7 @@ func readTask(db *bolt.DB, k Key) (t *Task, err error) {
 			val = tx.Bucket(bucketLive).Get(k[:])
 		}
 		if val != nil {
-			t, err = decodeTask(k[:], val)
+			t, err = decodeTask(val)
 		}
 		return nil
 	})

@@ -19,7 +19,7 @@ var (
 	bucketMeta     = []byte("meta")     // see the meta keys
 	bucketLive     = []byte("live")     // task key -> Task, unfinished
 	bucketDone     = []byte("done")     // task key -> Task, finished
-	bucketExpiry   = []byte("expiry")   // finished_ms, task key -> status, size
+	bucketExpiry   = []byte("expiry")   // finished_ms, log index -> tasks that finished there, see appendEnded
 	bucketFailed   = []byte("failed")   // task key -> nothing: FAILURE and REVOKED
 	bucketNames    = []byte("names")    // id of the caller's choice -> task key
 	bucketKeys     = []byte("keys")     // Idempotency-Key -> Remembered
@@ -39,12 +39,15 @@ var (
 // memtable holds what was applied since the store was last written. A nil value
 // is a deletion.
 type memtable struct {
-	tasks map[Key]*Task
+	tasks map[Key]change
 	names map[string]*Key
 	keys  map[string]*Remembered
 	nodes map[uint32]*Node
-	// Keys of index entries to delete, in bucketExpiry (with the finished task that
-	// it stands for) and bucketKeyUntil, before anything is put.
+	// What each log entry finished: records for bucketExpiry.
+	endings []ending
+	// Finished tasks to delete, and records of bucketExpiry and bucketKeyUntil,
+	// before anything is put.
+	purged          []Key
 	expired, lapsed [][]byte
 	// The state's counters when the memtable was sealed.
 	applied, seq uint64
@@ -52,9 +55,18 @@ type memtable struct {
 	since        time.Time // when it got its first change
 }
 
+// change is a task's newest record; its Task is nil if it was purged.
+type change struct {
+	*Task
+	saved bool // the store has an unfinished record of it
+}
+
+// ending is the tasks that one log entry finished.
+type ending struct{ key, val []byte }
+
 func newMemtable() *memtable {
 	return &memtable{
-		tasks: map[Key]*Task{},
+		tasks: map[Key]change{},
 		names: map[string]*Key{},
 		keys:  map[string]*Remembered{},
 		nodes: map[uint32]*Node{},
@@ -62,7 +74,7 @@ func newMemtable() *memtable {
 }
 
 func (m *memtable) size() int {
-	return len(m.tasks) + len(m.names) + len(m.keys) + len(m.nodes) + len(m.expired) + len(m.lapsed)
+	return len(m.tasks) + len(m.names) + len(m.keys) + len(m.nodes) + len(m.purged) + len(m.lapsed)
 }
 
 // openStore opens the bbolt file of the state. It is a cache of the log, so
@@ -130,7 +142,17 @@ func (m *memtable) writeTasks(tx *bolt.Tx) error {
 	expiry, failed := tx.Bucket(bucketExpiry), tx.Bucket(bucketFailed)
 	done.FillPercent, expiry.FillPercent = 0.95, 0.95 // both grow at their end
 	for _, k := range m.expired {
-		if err := errors.Join(expiry.Delete(k), done.Delete(k[8:]), failed.Delete(k[8:])); err != nil {
+		if err := expiry.Delete(k); err != nil {
+			return err
+		}
+	}
+	for _, k := range m.purged {
+		if err := errors.Join(done.Delete(k[:]), failed.Delete(k[:])); err != nil {
+			return err
+		}
+	}
+	for _, e := range m.endings {
+		if err := expiry.Put(e.key, e.val); err != nil {
 			return err
 		}
 	}
@@ -139,29 +161,34 @@ func (m *memtable) writeTasks(tx *bolt.Tx) error {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b Key) int { return bytes.Compare(a[:], b[:]) })
+	var arena []byte
 	for i := range keys {
 		k, t := keys[i][:], m.tasks[keys[i]]
+		if t.Task == nil {
+			continue // purged, above
+		}
+		val, err := appendRecord(&arena, t.Task)
+		if err != nil {
+			return err
+		}
 		switch {
-		case t == nil: // purged: its record went with its expiry, above
 		case !t.Status.Final():
-			val, err := encodeTask(t)
-			if err != nil {
-				return err
-			}
 			if err := live.Put(k, val); err != nil {
 				return err
 			}
 		default:
-			val, err := encodeTask(t)
-			if err != nil {
+			if t.saved {
+				if err := live.Delete(k); err != nil {
+					return err
+				}
+			}
+			if err := done.Put(k, val); err != nil {
 				return err
 			}
-			err = errors.Join(live.Delete(k), done.Put(k, val), expiry.Put(expiryKey(t.FinishedMs, k), expiryValue(t, len(val))))
-			if err == nil && t.Status != Status_SUCCESS {
-				err = failed.Put(k, nil)
-			}
-			if err != nil {
-				return err
+			if t.Status != Status_SUCCESS {
+				if err := failed.Put(k, nil); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -209,37 +236,61 @@ func (m *memtable) writeKeys(tx *bolt.Tx) error {
 	return nil
 }
 
-// encodeTask returns the record of a task without its key, which is the key of
-// the record.
-func encodeTask(t *Task) ([]byte, error) {
-	bare := t.next()
-	bare.Key = nil
-	return bare.MarshalVT()
+// recordArena is how much memory records are given at a time.
+const recordArena = 64 << 10
+
+// appendRecord encodes t behind what *buf holds and returns the record.
+func appendRecord(buf *[]byte, t *Task) ([]byte, error) {
+	size := t.SizeVT()
+	if cap(*buf)-len(*buf) < size {
+		*buf = make([]byte, 0, max(size, recordArena))
+	}
+	n := len(*buf)
+	*buf = (*buf)[:n+size]
+	val := (*buf)[n : n+size : n+size]
+	_, err := t.MarshalToSizedBufferVT(val)
+	return val, err
 }
 
-func decodeTask(key, val []byte) (*Task, error) {
+func decodeTask(val []byte) (*Task, error) {
 	t := new(Task)
 	if err := t.UnmarshalVT(val); err != nil {
-		return nil, fmt.Errorf("decode record of task %x: %w", key, err)
+		return nil, fmt.Errorf("decode task record: %w", err)
 	}
-	t.Key = bytes.Clone(key)
 	return t, nil
 }
 
-func expiryKey(ms int64, key []byte) []byte {
-	return append(binary.BigEndian.AppendUint64(make([]byte, 0, 24), uint64(ms)), key...)
+// endingKey orders what finished by time.
+func endingKey(ms int64, index uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(make([]byte, 0, 16), uint64(ms)), index)
+}
+
+// appendEnded adds a finished task to an ending: key, status, size of its record.
+func appendEnded(val []byte, t *Task) []byte {
+	val = append(append(val, t.Key...), byte(t.Status))
+	return protowire.AppendVarint(val, uint64(t.SizeVT()))
+}
+
+// eachEnded calls f for every task of an ending.
+func eachEnded(val []byte, f func(k Key, status Status, size int64) error) error {
+	for len(val) > 0 {
+		const head = len(Key{}) + 1
+		if len(val) < head {
+			return errors.New("the record of what finished is cut short")
+		}
+		size, n := protowire.ConsumeVarint(val[head:])
+		if n < 0 {
+			return fmt.Errorf("the record of what finished is damaged: %w", protowire.ParseError(n))
+		}
+		if err := f(Key(val), Status(val[head-1]), int64(size)); err != nil {
+			return err
+		}
+		val = val[head+n:]
+	}
+	return nil
 }
 
 func untilKey(ms int64, key string) []byte { return append(u64(uint64(ms)), key...) }
-
-func expiryValue(t *Task, size int) []byte {
-	return protowire.AppendVarint([]byte{byte(t.Status)}, uint64(size))
-}
-
-func readExpiryValue(v []byte) (Status, int64) {
-	n, _ := protowire.ConsumeVarint(v[1:])
-	return Status(v[0]), int64(n)
-}
 
 func u64(v uint64) []byte { return binary.BigEndian.AppendUint64(make([]byte, 0, 8), v) }
 

@@ -1,6 +1,8 @@
 package fsm
 
 import (
+	"strings"
+
 	"github.com/google/uuid"
 )
 
@@ -48,7 +50,8 @@ func (t *Task) next() *Task {
 // maxPast bounds the attempts that a record remembers; the oldest go first.
 const maxPast = 20
 
-// endAttempt moves the current attempt into the past.
+// endAttempt moves the current attempt into the past. What it keeps of the log entry
+// it copies: see newTask.
 func (t *Task) endAttempt(now int64, reason, message string) {
 	past := t.Past
 	if len(past) >= maxPast {
@@ -56,7 +59,7 @@ func (t *Task) endAttempt(now int64, reason, message string) {
 	}
 	t.Past = append(past[:len(past):len(past)], &Past{
 		Attempt: t.Attempt, Node: t.Place.GetNode(), StartMs: t.AssignedMs, EndMs: now,
-		Reason: reason, Message: clip(message, 500),
+		Reason: strings.Clone(reason), Message: strings.Clone(clip(message, 500)),
 	})
 }
 

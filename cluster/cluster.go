@@ -1,0 +1,281 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+)
+
+// Cluster is one node's part in the cluster.
+type Cluster struct {
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
+	methods map[string]*method // fixed after Open
+	addr    string             // advertised cluster port
+
+	life context.Context // the Cluster's own, not a caller's: ends when Close begins
+	end  context.CancelFunc
+	wg   sync.WaitGroup
+
+	mux    *mux
+	links  linkTable
+	book   *book
+	gossip gossip
+
+	stores    *stores
+	raft      *raft.Raft
+	transport *raft.NetworkTransport
+	office    office
+	reads     rounds
+	proposals sync.WaitGroup // in flight; held by proposing
+	proposing sync.RWMutex   // write-locked once by Close
+	transfer  atomic.Int64   // unix nanoseconds since when raft answers "transfer in progress"; 0 = it does not
+
+	cluster  atomic.Pointer[uuid.UUID]
+	adopting sync.Mutex
+	granted  string // guarded by adopting: whom this node lets found the cluster
+	joined   atomic.Bool
+	foreign  atomic.Pointer[error] // last member of another cluster that gossip met
+
+	membersChanged signal
+	wakeBootstrap  chan struct{} // capacity 1
+	wakeReconcile  chan struct{} // capacity 1
+	farewell       sync.Mutex    // held while Leave talks to memberlist
+	fatalOnce      sync.Once
+	closeOnce      sync.Once
+	closeErr       error
+}
+
+// Open binds the ports and starts gossip, raft and serving. It contacts the join addresses once, for at most five
+// seconds, so that a name in use or a wrong cluster is an error here; it does not wait for a leader. ctx bounds Open
+// alone: what it starts ends with Close.
+func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
+	cfg.setDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	c := &Cluster{cfg: cfg, log: cfg.Logger, book: newBook(cfg.ID), mux: newMux(nil),
+		wakeBootstrap: make(chan struct{}, 1), wakeReconcile: make(chan struct{}, 1)}
+	c.links.slots = make(map[string]*linkSlot)
+	c.links.answers.New = func() any { return make(chan answer, 1) }
+	c.gossip.changed, c.gossip.meta = make(chan struct{}, 1), make(chan struct{}, 1)
+	c.gossip.loaded = make(chan struct{}, 1)
+	c.life, c.end = context.WithCancel(context.Background())
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
+	if err := c.register(); err != nil {
+		return nil, err
+	}
+	if err := c.loadFiles(); err != nil {
+		return nil, err
+	}
+	if c.stores, err = openStores(cfg, c.fatal); err != nil {
+		return nil, err
+	}
+	c.metrics = newMetrics(c, cfg.Registry)
+	c.stores.log.observe = c.metrics.stored
+	if c.mux.listener, err = cfg.Network.Listen(cfg.Addr); err != nil {
+		return nil, fmt.Errorf("bind cluster address %s: %w", cfg.Addr, err)
+	}
+	if err := c.openGossip(); err != nil {
+		return nil, err
+	}
+	c.addr = c.advertised()
+	if len(c.addr) > maxAddr {
+		return nil, fmt.Errorf("advertised address %q has more than %d bytes", c.addr, maxAddr)
+	}
+	if err := c.openRaft(); err != nil {
+		return nil, err
+	}
+	if err := c.metrics.register(); err != nil {
+		return nil, err
+	}
+	c.noteSelf()
+	if err := c.gossip.list.UpdateNode(time.Second); err != nil { // nobody is there yet: this only takes the address
+		return nil, fmt.Errorf("announce this node: %w", err)
+	}
+	c.start()
+	if err := c.joinFirst(ctx); err != nil {
+		return nil, err
+	}
+	c.wg.Go(func() { c.founding(c.life) }) // not before: there may be a cluster already
+	return c, nil
+}
+
+// start sets every loop going.
+func (c *Cluster) start() {
+	c.wg.Go(func() { c.accept(c.life) })
+	c.wg.Go(func() { c.announce(c.life) })
+	c.wg.Go(func() { c.watchBook(c.life) })
+	c.wg.Go(func() { c.watchRaft(c.life) })
+	c.wg.Go(func() { c.keepJoined(c.life) })
+	c.wg.Go(func() { c.snapshots(c.life) })
+	c.wg.Go(func() { c.Lead(c.life, c.reconcile) })
+}
+
+// register puts the package's own methods beside the configured ones.
+func (c *Cluster) register() error {
+	c.methods = make(map[string]*method)
+	for name, run := range c.cfg.Handlers {
+		if strings.HasPrefix(name, "cluster.") {
+			return fmt.Errorf("method %q: names with the prefix cluster. are reserved", name)
+		}
+		c.methods[name] = &method{name, run}
+	}
+	for name, run := range map[string]Handler{methodGrant: c.handleGrant, methodAdopt: c.handleAdopt,
+		methodRead: c.handleRead, methodPlace: c.handlePlace, methodRemove: c.handleRemove, methodBye: c.handleBye} {
+		c.methods[name] = &method{name, run}
+	}
+	return nil
+}
+
+// loadFiles reads what the last run knew.
+func (c *Cluster) loadFiles() error {
+	if err := os.MkdirAll(filepath.Join(c.cfg.Dir, "raft"), 0o700); err != nil {
+		return fmt.Errorf("cluster directory: %w", err)
+	}
+	var own identity
+	if err := loadJSON(c.cfg.Dir, identityFile, &own); err != nil {
+		return err
+	}
+	if own.Removed {
+		return fmt.Errorf("%w: to bring this machine back, start it with an empty data directory", ErrRemoved)
+	}
+	if own.Cluster != uuid.Nil {
+		c.cluster.Store(&own.Cluster)
+	}
+	var peers []peer
+	if err := loadJSON(c.cfg.Dir, peersFile, &peers); err != nil {
+		c.log.Warn("known addresses are lost, gossip will find them again", "err", err)
+	}
+	for _, p := range peers {
+		c.book.remember(p)
+	}
+	return nil
+}
+
+// advertised returns the address that others use for the cluster port.
+func (c *Cluster) advertised() string {
+	host, port, err := net.SplitHostPort(c.mux.listener.Addr().String())
+	if err != nil {
+		return c.mux.listener.Addr().String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host, _, _ = net.SplitHostPort(c.gossip.addr)
+	}
+	if configured, _, _ := net.SplitHostPort(c.cfg.Addr); configured != "" && net.ParseIP(configured) == nil {
+		host = configured // a name: it outlives the address
+	}
+	if c.cfg.Advertise != "" {
+		host = c.cfg.Advertise
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// Addrs returns the addresses that others use: gossip's and the cluster port's.
+func (c *Cluster) Addrs() (gossip, cluster string) { return c.gossip.addr, c.addr }
+
+// fatal tells the owner, once, that the process has to end.
+func (c *Cluster) fatal(err error) {
+	c.fatalOnce.Do(func() {
+		c.log.Error("this node has to stop", "err", err)
+		if c.cfg.Fatal != nil {
+			go c.cfg.Fatal(err) // not awaited: it may well call Close
+		}
+	})
+}
+
+// Leave tells the others that this node goes on purpose, and returns when the news is out or ctx ends. The raft
+// configuration stays as it is: a restart is no removal.
+func (c *Cluster) Leave(ctx context.Context) error {
+	if c.life.Err() != nil {
+		return ErrClosed
+	}
+	c.gossip.leaving.Store(true)
+	c.noteSelf()
+	done := make(chan error, 1)
+	go func() { // Close waits for it
+		c.farewell.Lock()
+		defer c.farewell.Unlock()
+		if c.life.Err() != nil {
+			done <- ErrClosed
+			return
+		}
+		// First the mark, then the farewell: memberlist's delegate cannot tell a node that left from one that failed.
+		c.spread(true)
+		done <- c.gossip.list.Leave(2 * time.Second)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Close stops everything and waits for it. It is safe to call twice. It does not say goodbye: see Leave.
+func (c *Cluster) Close() error {
+	c.closeOnce.Do(func() {
+		c.proposing.Lock() // no new proposals; it is never unlocked
+		c.settleProposals()
+		if c.transport != nil {
+			c.transport.Close()
+		}
+		c.end()
+		c.farewell.Lock() // memberlist must not be left after its shutdown
+		defer c.farewell.Unlock()
+		var stopped raft.Future
+		if c.raft != nil {
+			stopped = c.raft.Shutdown()
+		}
+		c.mux.close() // before waiting for raft, whose exchanges may take their whole timeout
+		if c.transport != nil {
+			c.transport.CloseStreams()
+		}
+		if stopped != nil {
+			c.closeErr = stopped.Error()
+		}
+		if c.gossip.list != nil {
+			c.closeErr = errors.Join(c.closeErr, c.gossip.list.Shutdown())
+		}
+		for _, mu := range []*sync.Mutex{&c.links.mu, &c.reads.mu} {
+			mu.Lock() // whoever starts a goroutine under it has seen the end of life, or is in wg
+			mu.Unlock()
+		}
+		c.wg.Wait()
+		if c.stores != nil {
+			c.closeErr = errors.Join(c.closeErr, c.stores.close())
+		}
+		c.metrics.unregister()
+	})
+	return c.closeErr
+}
+
+// settleProposals gives proposals in flight the time that a leader without a majority needs to give up: raft never
+// answers those that its shutdown catches between commit and apply.
+func (c *Cluster) settleProposals() {
+	settled := make(chan struct{})
+	go func() {
+		c.proposals.Wait()
+		close(settled)
+	}()
+	select {
+	case <-settled:
+	case <-time.After(2 * c.cfg.Timing.Lease):
+	}
+}

@@ -1,0 +1,170 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/hashicorp/raft"
+)
+
+const (
+	raftTimeout   = 10 * time.Second // of one exchange between two rafts
+	snapshotScale = 16 << 20         // bytes of a snapshot that may take one raftTimeout
+	smallCluster  = 10               // known members up to which CommitTimeout is short: its cost grows with them
+)
+
+// openRaft starts raft on the stores: with its old data, as a new cluster of one, or empty and waiting to be added.
+func (c *Cluster) openRaft() (err error) {
+	defer func() {
+		if p := recover(); p != nil { // raft panics over an entry that it cannot read
+			err = fmt.Errorf("open raft in %s: %v", c.cfg.Dir, p)
+		}
+	}()
+	s := c.stores
+	c.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		ServerAddressProvider: resolver{c},
+		Logger:                newRaftLog(c.log),
+		Stream:                stream{c},
+		MaxPool:               3,
+		Timeout:               raftTimeout,
+	})
+	c.transport.TimeoutScale = snapshotScale
+
+	t := c.cfg.Timing
+	conf := raft.DefaultConfig()
+	conf.LocalID = raft.ServerID(c.cfg.ID)
+	conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = t.Heartbeat, t.Election, t.Lease
+	conf.MaxAppendEntries = 64
+	conf.TrailingLogs = c.cfg.TrailingLogs
+	conf.SnapshotThreshold = math.MaxUint64 // ours looks at bytes, see snapshots
+	conf.SnapshotInterval = time.Hour
+	conf.NoLegacyTelemetry = true
+	conf.Logger = newRaftLog(c.log)
+
+	exists, err := raft.HasExistingState(s.log, s.log, s.snapshots)
+	if err != nil {
+		return fmt.Errorf("look at raft data: %w", err)
+	}
+	switch {
+	case exists:
+		if err := c.checkData(conf); err != nil {
+			return err
+		}
+	case len(c.cfg.Join) == 0 && c.cfg.BootstrapExpect <= 1:
+		if err := c.bootstrapAlone(*conf, s, c.transport); err != nil {
+			return err
+		}
+	}
+	if conf.CommitTimeout = t.Commit; t.Commit == 0 {
+		conf.CommitTimeout = 50 * time.Millisecond
+		if len(c.book.all()) < smallCluster {
+			conf.CommitTimeout = 10 * time.Millisecond
+		}
+	}
+	cache, err := raft.NewLogCache(512, s.log)
+	if err != nil {
+		return err
+	}
+	if c.raft, err = raft.NewRaft(conf, c.cfg.FSM, cache, s.log, s.snapshots, c.transport); err != nil {
+		return fmt.Errorf("open raft in %s: %w", c.cfg.Dir, err)
+	}
+	c.rememberServers()
+	return nil
+}
+
+// checkData looks whether log, snapshots and state belong together, and decides whether raft restores its newest
+// snapshot or the state machine's own store is new enough.
+func (c *Cluster) checkData(conf *raft.Config) error {
+	first, last, err := c.stores.span()
+	if err != nil {
+		return err
+	}
+	snapshot, err := c.stores.newestSnapshot()
+	if err != nil {
+		return err
+	}
+	if c.clusterID() == uuid.Nil {
+		if last > 1 || snapshot > 0 {
+			return fmt.Errorf("%s is missing in %s beside raft data: restore it, or give the node an empty data "+
+				"directory", identityFile, c.cfg.Dir)
+		}
+		// The node stopped between founding its cluster and naming it: nobody has heard of it yet.
+		if err := c.adopt(uuid.New()); err != nil {
+			return err
+		}
+	}
+	applied := c.cfg.Applied()
+	if newest := max(last, snapshot); applied > newest {
+		return fmt.Errorf("the state has applied entry %d but the log in %s ends at %d: the log was lost; give the "+
+			"node an empty data directory", applied, c.cfg.Dir, newest)
+	}
+	if first > 1 && snapshot == 0 && applied+1 < first {
+		return fmt.Errorf("the log in %s begins at entry %d and its snapshots are gone: give the node an empty data "+
+			"directory", c.cfg.Dir, first)
+	}
+	conf.NoSnapshotRestoreOnStart = applied >= snapshot
+	return nil
+}
+
+// resolver finds the address of a raft member by its id. The id travels with the address, so that the connection can
+// name the node that it means: a new node at an old address must not answer for the old one.
+type resolver struct{ c *Cluster }
+
+// ServerAddr returns "id@host:port". It never fails, since raft would then use an address without an id.
+func (r resolver) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	addr, _ := r.c.book.addr(string(id))
+	if string(id) == r.c.cfg.ID {
+		addr = r.c.addr
+	}
+	return raft.ServerAddress(string(id) + "@" + addr), nil
+}
+
+// stream is how raft's transport connects: over the cluster port, after a hello.
+type stream struct{ c *Cluster }
+
+// Accept returns the next connection that the mux has for raft.
+func (s stream) Accept() (net.Conn, error) {
+	select {
+	case conn := <-s.c.mux.raft:
+		return conn, nil
+	case <-s.c.life.Done():
+		return nil, net.ErrClosed
+	}
+}
+
+// Dial connects to "id@host:port".
+func (s stream) Dial(target raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	id, addr, ok := strings.Cut(string(target), "@")
+	switch {
+	case !ok || addr == "":
+		return nil, fmt.Errorf("%w: no address for %s", ErrUnknownMember, target)
+	case s.c.clusterID() == uuid.Nil:
+		return nil, fmt.Errorf("%w: this node has no cluster yet", ErrUnreachable)
+	}
+	ctx, cancel := context.WithTimeout(s.c.life, min(timeout, dialTimeout))
+	defer cancel()
+	conn, r, _, err := s.c.dialNode(ctx, protoRaft, id, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &bufferedConn{Conn: conn, r: r}, nil
+}
+
+// Close is the mux's business.
+func (stream) Close() error { return nil }
+
+// Addr returns the advertised address.
+func (s stream) Addr() net.Addr { return addr(s.c.addr) }
+
+type addr string
+
+// Network returns "tcp".
+func (addr) Network() string { return "tcp" }
+
+// String returns host:port.
+func (a addr) String() string { return string(a) }
