@@ -1,0 +1,101 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/google/uuid"
+)
+
+// identity is who a data directory is. An empty directory is a new node.
+type identity struct {
+	ID   string `json:"id"`   // a UUID, for ever
+	Boot uint64 `json:"boot"` // counts the starts
+}
+
+// dataDir is a node's data directory, locked against a second process.
+type dataDir struct {
+	path string
+	identity
+	lock *os.File
+}
+
+// openDataDir makes the directory if need be, locks it and counts this start.
+func openDataDir(path string) (*dataDir, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("make data directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock data directory: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = lock.Close()
+		return nil, fmt.Errorf("data directory %s is used by another process: stop that one, or give this node another --data-dir", path)
+	}
+	d := &dataDir{path: path, lock: lock}
+	if err := d.count(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (d *dataDir) count() error {
+	file := filepath.Join(d.path, "node.json")
+	text, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		d.ID = uuid.NewString()
+	case err != nil:
+		return fmt.Errorf("read identity: %w", err)
+	default:
+		if err := json.Unmarshal(text, &d.identity); err != nil || d.ID == "" {
+			return fmt.Errorf("identity %s is damaged: put it back from a copy, or move the data directory away to start as a new node", file)
+		}
+	}
+	d.Boot++
+	if text, err = json.Marshal(d.identity); err != nil {
+		return fmt.Errorf("write identity: %w", err)
+	}
+	if err := writeDurably(file, append(text, '\n')); err != nil {
+		return fmt.Errorf("write identity: %w", err)
+	}
+	return nil
+}
+
+// writeDurably replaces a file; after a crash there is the old one or the new.
+func writeDurably(file string, text []byte) error {
+	tmp := file + ".new"
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, file); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// sub makes and returns a directory inside.
+func (d *dataDir) sub(name string) (string, error) {
+	path := filepath.Join(d.path, name)
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return "", fmt.Errorf("make data directory: %w", err)
+	}
+	return path, nil
+}
+
+// Close unlocks the directory.
+func (d *dataDir) Close() error { return d.lock.Close() }

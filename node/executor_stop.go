@@ -1,0 +1,155 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pytasks/fsm"
+	"pytasks/taskpacks"
+)
+
+// maxResult bounds a result, in bytes of JSON.
+const maxResult = 1 << 20
+
+var errResultTooLarge = fmt.Errorf("the result is larger than %d bytes: return less, or store it elsewhere and return where", maxResult)
+
+// failure turns a func's error into the outcome of its attempt.
+func failure(err error, timeout time.Duration) *fsm.Finish {
+	f := &fsm.Finish{Reason: fsm.ReasonError, Permanent: taskpacks.IsPermanent(err), Error: &fsm.Failure{
+		Type: taskpacks.ErrorType(err), Message: err.Error(),
+	}}
+	var p *taskpacks.PanicError
+	switch {
+	case errors.Is(err, errTimeout):
+		f.Reason, f.Error.Type = fsm.ReasonTimeout, "Timeout"
+		f.Error.Message = fmt.Sprintf("the attempt took longer than its timeout of %v", timeout)
+	case errors.As(err, &p):
+		f.Reason, f.Error.Traceback = fsm.ReasonPanic, p.Stack
+	}
+	const longest = 8 << 10
+	if len(f.Error.Message) > longest {
+		f.Error.Message = f.Error.Message[:longest] + "..."
+	}
+	return f
+}
+
+// counts returns how many slots are in use, and how many attempts wait for one.
+func (e *executor) counts() (busy, queued int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.busy, len(e.queue)
+}
+
+// handBack gives up the attempts that have waited too long for a slot: another
+// node may have one.
+func (e *executor) handBack() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.busy < e.slots || time.Since(e.moved) < stuckAfter {
+		return
+	}
+	for _, a := range e.takeQueue() {
+		e.release(a, fsm.ReasonNotStarted)
+	}
+}
+
+// overrun ends the attempts whose code did not return after their timeout. They
+// fail without it, although their slots stay taken until it does return.
+func (e *executor) overrun() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, a := range e.attempts {
+		if a.state == attemptRunning && time.Since(a.started) > a.timeout+timeoutGrace {
+			e.finished(a, failure(errTimeout, a.timeout))
+		}
+	}
+}
+
+// takeQueue empties the queue. mu is held.
+func (e *executor) takeQueue() []*attempt {
+	var out []*attempt
+	for _, a := range e.queue {
+		if !a.dropped {
+			out = append(out, a)
+		}
+	}
+	e.queue = nil
+	return out
+}
+
+// release hands an attempt back. mu is held.
+func (e *executor) release(a *attempt, reason string) {
+	a.state = attemptReporting
+	r := &fsm.Release{Key: a.task.Key, Attempt: a.task.Attempt, Reason: reason}
+	e.wg.Go(func() { e.tell(a, func(ctx context.Context) error { return e.report.Release(ctx, r) }) })
+}
+
+// abandon stops everything, because the cluster may have given the tasks to other
+// nodes. What it has not is handed back when it can be reached again.
+func (e *executor) abandon() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, a := range e.takeQueue() {
+		e.release(a, fsm.ReasonNotStarted)
+	}
+	for _, a := range e.attempts {
+		if a.state == attemptRunning {
+			a.cancel()
+			e.release(a, fsm.ReasonWorkerLost)
+		}
+	}
+}
+
+// drain finishes what is running and hands the rest back: at once what waits for
+// a slot, and what still runs when ctx ends. It returns when nothing is held.
+func (e *executor) drain(ctx context.Context) {
+	e.mu.Lock()
+	for _, a := range e.takeQueue() {
+		e.release(a, fsm.ReasonNotStarted)
+	}
+	if len(e.attempts) == 0 {
+		e.mu.Unlock()
+		return
+	}
+	if e.idle == nil {
+		e.idle = make(chan struct{})
+	}
+	idle := e.idle
+	e.mu.Unlock()
+	select {
+	case <-idle:
+		return
+	case <-ctx.Done():
+	}
+	e.mu.Lock()
+	for _, a := range e.attempts {
+		if a.state == attemptRunning {
+			a.cancel()
+			e.release(a, fsm.ReasonDrain)
+		}
+	}
+	e.mu.Unlock()
+	select { // their hand-back is one commit away, if there is a leader
+	case <-idle:
+	case <-time.After(2 * time.Second):
+	}
+}
+
+// close ends what still runs. Code that does not listen is left behind; ctx
+// bounds the wait for it.
+func (e *executor) close(ctx context.Context) {
+	e.mu.Lock()
+	e.closed = true
+	e.takeQueue()
+	e.free.Broadcast()
+	e.mu.Unlock()
+	e.stop()
+	done := make(chan struct{})
+	go func() { e.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}

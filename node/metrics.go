@@ -1,0 +1,49 @@
+package node
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"pytasks/fsm"
+)
+
+// registerMetrics adds the node's gauges, read when they are asked for.
+func registerMetrics(r prometheus.Registerer, n *Node) {
+	gauge := func(name, help string, value func() float64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	gauge("pytasks_node_slots", "Tasks that this node can run at once.", func() float64 { return float64(n.cfg.Slots) })
+	gauge("pytasks_node_slots_busy", "Slots of this node that are running a task.", func() float64 {
+		busy, _ := n.exec.counts()
+		return float64(busy)
+	})
+	gauge("pytasks_node_attempts_queued", "Attempts given to this node that wait for a slot.", func() float64 {
+		_, queued := n.exec.counts()
+		return float64(queued)
+	})
+	gauge("pytasks_state_bytes", "Size of this node's state file.", func() float64 { return float64(n.state.Size()) })
+	gauge("pytasks_state_applied_index", "Log index that this node's state has applied.", func() float64 { return float64(n.state.Applied()) })
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "pytasks_build_info", Help: "Always 1; the labels say what is running.",
+		ConstLabels: prometheus.Labels{"version": buildVersion()},
+	})
+	build.Set(1)
+	r.MustRegister(build, &taskCollector{n})
+}
+
+var tasksDesc = prometheus.NewDesc("pytasks_tasks",
+	"Tasks by status. Shown by the leader alone, so that a sum over all nodes counts each once.", []string{"status"}, nil)
+
+// taskCollector counts the tasks, on the leader.
+type taskCollector struct{ n *Node }
+
+func (c *taskCollector) Describe(ch chan<- *prometheus.Desc) { ch <- tasksDesc }
+
+func (c *taskCollector) Collect(ch chan<- prometheus.Metric) {
+	if !c.n.cluster.IsLeader() {
+		return
+	}
+	counts := c.n.state.Counts()
+	for s := fsm.Status_SCHEDULED; s <= fsm.Status_REVOKED; s++ {
+		ch <- prometheus.MustNewConstMetric(tasksDesc, prometheus.GaugeValue, float64(counts.Tasks[s]), s.String())
+	}
+}

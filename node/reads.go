@@ -1,0 +1,174 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pytasks/cluster"
+	"pytasks/fsm"
+	"pytasks/httpapi"
+)
+
+// tasks is the queue and the records as the API sees them: writes go through the
+// queue, reads are answered here if they can be and by the leader if they cannot.
+type tasks struct {
+	*fsm.Queue
+	link  *link
+	state *fsm.State
+	// draining ends when the node stops taking requests; nobody is left waiting.
+	draining context.Context
+}
+
+// Task returns the record of a task.
+func (t *tasks) Task(ctx context.Context, id string, c httpapi.Consistency) (*fsm.Task, error) {
+	if c == httpapi.Linearizable {
+		if err := t.catchUp(ctx); err != nil {
+			return nil, err
+		}
+		return t.state.Task(id)
+	}
+	task, err := t.state.Task(id)
+	if c == httpapi.Stale || !errors.Is(err, fsm.ErrNotFound) {
+		return task, err
+	}
+	return t.ask(ctx, id)
+}
+
+// ask has the leader confirm that a task is not known, or tell of it. While there
+// is no leader it waits for one.
+func (t *tasks) ask(ctx context.Context, id string) (*fsm.Task, error) {
+	for {
+		changed := t.link.cluster.LeaderChanged()
+		if t.link.cluster.IsLeader() {
+			return t.state.Task(id)
+		}
+		answer, err := t.link.cluster.CallLeader(ctx, methodTask, []byte(id))
+		if err == nil {
+			return decodeTask(answer)
+		}
+		if errors.Is(err, fsm.ErrNotFound) {
+			return nil, fsm.ErrNotFound
+		}
+		select {
+		case <-changed:
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, fsm.ErrNoLeader
+		}
+	}
+}
+
+func decodeTask(b []byte) (*fsm.Task, error) {
+	task := new(fsm.Task)
+	if err := task.UnmarshalVT(b); err != nil {
+		return nil, fmt.Errorf("decode task: %w", err)
+	}
+	return task, nil
+}
+
+// catchUp waits until this node's state has everything that was committed before.
+func (t *tasks) catchUp(ctx context.Context) error {
+	for {
+		index, err := t.link.cluster.ReadIndex(ctx)
+		if err == nil {
+			return t.state.WaitApplied(ctx, index)
+		}
+		if !errors.Is(err, cluster.ErrNoLeader) && !errors.Is(err, cluster.ErrNotLeader) {
+			if ctx.Err() != nil {
+				return fsm.ErrNoLeader
+			}
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return fsm.ErrNoLeader
+		}
+	}
+}
+
+// Wait returns a task's record when it is final; when ctx ends or the node drains,
+// the latest known one. This node's own state brings every end in time; the
+// leader brings it sooner.
+func (t *tasks) Wait(ctx context.Context, id string) (*fsm.Task, error) {
+	if task, err := t.state.Task(id); err == nil && task.Status.Final() {
+		return task, nil
+	}
+	waitCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.draining, cancel)()
+	if t.link.cluster.IsLeader() {
+		task, err := t.link.waitHere(waitCtx, id)
+		if err == nil || errors.Is(err, fsm.ErrNotFound) {
+			return task, err
+		}
+		return t.latest(ctx, id)
+	}
+	type answer struct {
+		task *fsm.Task
+		err  error
+	}
+	answers := make(chan answer, 2)
+	go func() {
+		task, err := t.state.WaitFinished(waitCtx, id)
+		if err == nil {
+			answers <- answer{task, nil}
+		}
+	}()
+	go func() {
+		task, err := t.waitThere(waitCtx, id)
+		if err == nil || errors.Is(err, fsm.ErrNotFound) {
+			answers <- answer{task, err}
+		}
+	}()
+	select {
+	case a := <-answers:
+		return a.task, a.err
+	case <-waitCtx.Done():
+		return t.latest(ctx, id)
+	}
+}
+
+// waitThere waits for a task on the leader, whoever that is.
+func (t *tasks) waitThere(ctx context.Context, id string) (*fsm.Task, error) {
+	for {
+		changed := t.link.cluster.LeaderChanged()
+		answer, err := t.link.cluster.CallLeader(ctx, methodWait, []byte(id))
+		if err == nil {
+			return decodeTask(answer)
+		}
+		if errors.Is(err, fsm.ErrNotFound) {
+			return nil, fsm.ErrNotFound
+		}
+		select {
+		case <-changed:
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// latest returns what is known of a task after a wait that ctx may have ended.
+func (t *tasks) latest(ctx context.Context, id string) (*fsm.Task, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	return t.Task(ctx, id, httpapi.Default)
+}
+
+// List returns tasks as this node knows them.
+func (t *tasks) List(ctx context.Context, f fsm.Filter, c httpapi.Consistency) (fsm.Page, error) {
+	if c == httpapi.Linearizable {
+		if err := t.catchUp(ctx); err != nil {
+			return fsm.Page{}, err
+		}
+	}
+	return t.state.List(f)
+}
+
+// NodeName returns the name of a node, "" for a number never given out.
+func (t *tasks) NodeName(number uint32) string { return t.state.Node(number).GetName() }
+
+// Counts counts the tasks that this node knows.
+func (t *tasks) Counts() fsm.Counts { return t.state.Counts() }

@@ -1,0 +1,118 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"syscall"
+
+	"pytasks/cluster"
+	"pytasks/fsm"
+	"pytasks/httpapi"
+)
+
+// minFree is the free disk space, in bytes, below which a node is not ready.
+const minFree = 64 << 20
+
+// view shows the cluster to the API.
+type view struct {
+	cluster    *cluster.Cluster
+	state      *fsm.State
+	queue      *fsm.Queue
+	dir        string
+	log        *slog.Logger
+	name       string
+	registered func() bool
+	draining   context.Context
+}
+
+// Status tells what this node knows of the cluster: gossip and raft know the
+// members, the state knows what they offer.
+func (v *view) Status() httpapi.ClusterStatus {
+	s := v.cluster.Status()
+	out := httpapi.ClusterStatus{
+		ID: s.ClusterID, Node: v.name, Term: s.Term, CommitIndex: s.CommitIndex, AppliedIndex: s.Applied,
+		LastIndex: s.LastIndex, SnapshotIndex: s.SnapshotIndex,
+	}
+	records := map[string]*fsm.Node{}
+	for _, n := range v.state.Nodes() {
+		records[n.Id] = n
+	}
+	for _, m := range v.cluster.Members() {
+		r := records[m.ID]
+		if r == nil && m.Role == cluster.None && m.Status != cluster.Alive {
+			continue // removed; gossip alone remembers it
+		}
+		n := httpapi.NodeStatus{
+			Name: m.Name, ID: m.ID, Status: string(m.Status), Role: string(m.Role), Leader: m.Leader,
+			Load: float64(m.Load) / 255, Address: m.GossipAddr, Packs: []string{},
+		}
+		if r != nil {
+			n.Name, n.Slots, n.Draining, n.HTTP, n.Version = r.Name, int(r.Slots), r.Draining, r.Http, r.Version
+			n.Running = v.state.Running(r.Number)
+			for _, p := range manifest(r, v.log) {
+				n.Packs = append(n.Packs, p.Name+" "+p.Version)
+			}
+		}
+		if m.Leader {
+			out.Leader = n.Name
+		}
+		out.Nodes = append(out.Nodes, n)
+	}
+	return out
+}
+
+// Ready returns what must hold before this node should be sent requests.
+func (v *view) Ready() []httpapi.Check {
+	s := v.cluster.Status()
+	check := func(name string, ok bool, detail string) httpapi.Check {
+		return httpapi.Check{Name: name, OK: ok, Detail: detail}
+	}
+	var fs syscall.Statfs_t
+	free := int64(minFree)
+	if err := syscall.Statfs(v.dir, &fs); err == nil {
+		free = int64(fs.Bavail) * fs.Bsize
+	}
+	return []httpapi.Check{
+		check("node", v.draining.Err() == nil, "it is shutting down"),
+		check("leader", s.Leader != "", "no leader is known"),
+		check("sync", s.CommitIndex <= s.Applied+100, fmt.Sprintf("the state is at log index %d of %d", s.Applied, s.CommitIndex)),
+		check("registered", v.registered(), "the cluster has not taken this node in yet, or the state here has not caught up"),
+		check("disk", free >= minFree, fmt.Sprintf("%d MiB are free in %s", free>>20, v.dir)),
+	}
+}
+
+// Remove takes a node that will not come back out of the cluster.
+func (v *view) Remove(ctx context.Context, nameOrID string) error {
+	var id string
+	for _, m := range v.cluster.Members() {
+		if m.ID == nameOrID || m.Name == nameOrID {
+			id = m.ID
+			break
+		}
+	}
+	for _, n := range v.state.Nodes() {
+		if n.Id == nameOrID || n.Name == nameOrID {
+			id = n.Id
+		}
+	}
+	if id == "" {
+		return fsm.ErrNotFound
+	}
+	if err := v.cluster.Remove(ctx, id); err != nil {
+		return err
+	}
+	for _, n := range v.state.Nodes() {
+		if n.Id != id {
+			continue
+		}
+		err := v.queue.NodeDown(ctx, &fsm.NodeDown{
+			Place: &fsm.Place{Node: n.Number, Boot: n.Boot}, Reason: fsm.ReasonWorkerLost, Forget: true,
+		})
+		if err != nil && !errors.Is(err, fsm.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
