@@ -120,10 +120,8 @@ func (a *applier) command(c *Command) (*Outcome, error) {
 
 // put makes t the record of its task.
 func (a *applier) put(old, t *Task) {
-	k := Key(t.Key)
-	l := a.index.tasks[k]
-	a.active.tasks[k] = change{t, l != nil && l.saved}
-	a.index.set(t)
+	saved := a.index.set(t)
+	a.active.tasks[Key(t.Key)] = change{t, saved}
 	if t.Status.Final() {
 		a.done.counts[t.Status]++
 		a.done.bytes += int64(t.SizeVT())

@@ -101,5 +101,5 @@ func (s *State) seal() {
 			l.saved = true
 		}
 	}
-	s.sealed, s.active = s.active, newMemtable()
+	s.sealed, s.active = s.active, newMemtable(len(s.active.tasks))
 }

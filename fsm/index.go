@@ -27,6 +27,40 @@ type live struct {
 	size     int   // of args, in bytes
 	saved    bool  // the store has a record of it
 	record   *Task // nil where too much is held already: the store has it
+
+	prev, next *live // in the list of what its node was given
+}
+
+// given is what one node has been given and has not finished.
+type given struct {
+	first *live
+	n     int
+	kinds map[string]int // number by type; never 0
+}
+
+func (g *given) add(l *live) {
+	if l.next = g.first; l.next != nil {
+		l.next.prev = l
+	}
+	g.first = l
+	g.n++
+	g.kinds[l.kind]++
+}
+
+func (g *given) remove(l *live) {
+	if l.prev != nil {
+		l.prev.next = l.next
+	} else {
+		g.first = l.next
+	}
+	if l.next != nil {
+		l.next.prev = l.prev
+	}
+	l.prev, l.next = nil, nil
+	g.n--
+	if g.kinds[l.kind]--; g.kinds[l.kind] == 0 {
+		delete(g.kinds, l.kind)
+	}
 }
 
 // Start names one start of one node.
@@ -42,8 +76,7 @@ type index struct {
 	tasks    map[Key]*live
 	ready    map[string]*[MaxPriority + 1]*btree.BTreeG[*live] // by pack, priority; in order
 	due      *btree.BTreeG[*live]                              // SCHEDULED and RETRY, by due time
-	assigned map[uint32]map[Key]*live                          // STARTED, by node
-	load     map[uint32]map[string]int                         // number of assigned, by node and type
+	assigned map[uint32]*given                                 // STARTED, by node
 	counts   [Status_REVOKED + 1]int                           // unfinished tasks by status
 	bytes    int64                                             // of their args
 	records  int                                               // number of records held
@@ -55,8 +88,7 @@ func newIndex() *index {
 		tasks:    map[Key]*live{},
 		ready:    map[string]*[MaxPriority + 1]*btree.BTreeG[*live]{},
 		due:      btree.NewG(32, dueBefore),
-		assigned: map[uint32]map[Key]*live{},
-		load:     map[uint32]map[string]int{},
+		assigned: map[uint32]*given{},
 		kinds:    map[string]string{},
 	}
 }
@@ -70,17 +102,19 @@ func dueBefore(a, b *live) bool {
 	return a.order < b.order
 }
 
-// set makes the index show task t as it is now.
-func (x *index) set(t *Task) {
+// set makes the index show task t as it is now. It says whether the store has a
+// record of it as an unfinished task.
+func (x *index) set(t *Task) (saved bool) {
 	key := Key(t.Key)
 	l := x.tasks[key]
 	if l != nil {
 		x.unlink(l)
 		x.hold(l, nil)
+		saved = l.saved
 	}
 	if t.Status.Final() {
 		delete(x.tasks, key)
-		return
+		return saved
 	}
 	if l == nil {
 		l = &live{key: key, kind: x.intern(t.Type), priority: uint8(min(t.Priority, MaxPriority)), size: len(t.Args)}
@@ -90,6 +124,7 @@ func (x *index) set(t *Task) {
 	l.at = Start{t.Place.GetNode(), t.Place.GetBoot()}
 	x.link(l)
 	x.hold(l, t)
+	return saved
 }
 
 const (
@@ -126,13 +161,12 @@ func (x *index) link(l *live) {
 	case Status_PENDING:
 		x.queue(l).ReplaceOrInsert(l)
 	case Status_STARTED:
-		m := x.assigned[l.at.Node]
-		if m == nil {
-			m = map[Key]*live{}
-			x.assigned[l.at.Node], x.load[l.at.Node] = m, map[string]int{}
+		g := x.assigned[l.at.Node]
+		if g == nil {
+			g = &given{kinds: map[string]int{}}
+			x.assigned[l.at.Node] = g
 		}
-		x.load[l.at.Node][l.kind]++
-		m[l.key] = l
+		g.add(l)
 	default:
 		x.due.ReplaceOrInsert(l)
 	}
@@ -145,12 +179,7 @@ func (x *index) unlink(l *live) {
 	case Status_PENDING:
 		x.queue(l).Delete(l)
 	case Status_STARTED:
-		delete(x.assigned[l.at.Node], l.key)
-		if kinds := x.load[l.at.Node]; kinds[l.kind] == 1 {
-			delete(kinds, l.kind)
-		} else {
-			kinds[l.kind]--
-		}
+		x.assigned[l.at.Node].remove(l)
 	default:
 		x.due.Delete(l)
 	}
@@ -171,8 +200,12 @@ func (x *index) queue(l *live) *btree.BTreeG[*live] {
 
 // assignedTo returns what runs at a node, in the order it was queued.
 func (x *index) assignedTo(node uint32) []*live {
-	out := make([]*live, 0, len(x.assigned[node]))
-	for _, l := range x.assigned[node] {
+	g := x.assigned[node]
+	if g == nil {
+		return nil
+	}
+	out := make([]*live, 0, g.n)
+	for l := g.first; l != nil; l = l.next {
 		out = append(out, l)
 	}
 	slices.SortFunc(out, func(a, b *live) int { return cmp.Compare(a.order, b.order) })

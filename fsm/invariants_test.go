@@ -117,14 +117,15 @@ func dumpIndex(x *index) string {
 		}
 	}
 	tree("due", x.due)
-	for node, ls := range x.assigned {
-		kinds := map[string]int{}
-		for _, l := range ls {
+	for node, g := range x.assigned {
+		kinds, n := map[string]int{}, 0
+		for l := g.first; l != nil; l = l.next {
 			add(fmt.Sprintf("assigned to %d", node), l)
 			kinds[l.kind]++
+			n++
 		}
-		if !maps.Equal(kinds, x.load[node]) {
-			lines = append(lines, fmt.Sprintf("load of node %d is %v, want %v", node, x.load[node], kinds))
+		if n != g.n || !maps.Equal(kinds, g.kinds) {
+			lines = append(lines, fmt.Sprintf("load of node %d is %d, %v, want %d, %v", node, g.n, g.kinds, n, kinds))
 		}
 	}
 	slices.Sort(lines)

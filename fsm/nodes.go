@@ -128,5 +128,8 @@ func (s *State) Node(number uint32) *Node {
 func (s *State) Running(number uint32) int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return len(s.index.assigned[number])
+	if g := s.index.assigned[number]; g != nil {
+		return g.n
+	}
+	return 0
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -203,5 +204,25 @@ func TestPurgeKeys(t *testing.T) {
 	}
 	if _, first := m.Oldest(); first != 0 {
 		t.Errorf("a key is left that lapses at %d", first)
+	}
+}
+
+// TestPurgeFailed checks that nothing is left of forgotten tasks that failed or
+// were cancelled.
+func TestPurgeFailed(t *testing.T) {
+	m := newCluster(t)
+	m.ok(submit(task(1, at(place(1, 1))), task(2)), fail(k(1), 1), cancel(k(2).String()))
+	m.mustFlush()
+	p := forgetNothing()
+	p.MaxCount = 0
+	m.ok(purge(p))
+	snap := unpack(t, t.TempDir()+"/db", snapshotBytes(t, m.State))
+	for key := range snap {
+		if !strings.HasPrefix(key, string(bucketMeta)) && !strings.HasPrefix(key, string(bucketNodes)) {
+			t.Errorf("the store still has %s", key)
+		}
+	}
+	if c := m.Counts(); c != (Counts{}) {
+		t.Errorf("counts are %+v, want none", c)
 	}
 }

@@ -95,9 +95,9 @@ func (s *State) Pending(pack string, priority uint8, after uint64, visit func(Re
 func (s *State) Load() map[uint32]map[string]int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	out := make(map[uint32]map[string]int, len(s.index.load))
-	for node, kinds := range s.index.load {
-		out[node] = maps.Clone(kinds)
+	out := make(map[uint32]map[string]int, len(s.index.assigned))
+	for node, g := range s.index.assigned {
+		out[node] = maps.Clone(g.kinds)
 	}
 	return out
 }

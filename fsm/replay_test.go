@@ -267,7 +267,7 @@ func drawNew(rt *rapid.T, somewhere *rapid.Generator[*Place]) *New {
 	n := task(rapid.IntRange(1, drawnKeys).Draw(rt, "new key"))
 	n.Name = rapid.SampledFrom([]string{"", "", "", "a", "b"}).Draw(rt, "name")
 	n.Type = rapid.SampledFrom([]string{"p.f", "p.g", "q.f"}).Draw(rt, "type")
-	n.Args = []byte(strings.Repeat("x", rapid.IntRange(0, 30).Draw(rt, "args")))
+	n.Args = []byte(strings.Repeat("x", rapid.SampledFrom([]int{0, 7, 30, maxRecordArgs + 1}).Draw(rt, "args"))) // the last is not held in memory
 	n.Priority = rapid.Uint32Range(0, MaxPriority+1).Draw(rt, "priority")
 	n.Tags = rapid.SampledFrom([][]string{nil, {"t"}}).Draw(rt, "tags")
 	n.DelayMs = rapid.SampledFrom([]int64{0, 0, 0, 100, 500}).Draw(rt, "delay")

@@ -15,11 +15,12 @@ import (
 
 const (
 	// A memtable is written to the store when it is this old, or this large.
-	flushAge  = 50 * time.Millisecond
-	flushSize = 4096
+	// Most tasks should have finished by then: one that has not is written twice.
+	flushAge  = 200 * time.Millisecond
+	flushSize = 16 << 10
 	// maxBehind is how large the next memtable may grow while one is written;
 	// then applying waits for the disk.
-	maxBehind = 16 * flushSize
+	maxBehind = 4 * flushSize
 )
 
 // Config is what a State is opened with.
@@ -182,7 +183,7 @@ func (s *State) load(db *bolt.DB) error {
 	}
 	s.db, s.index, s.nodes, s.done = db, x, nodes, done
 	s.applied, s.stored, s.seq, s.now = applied, applied, seq, now
-	s.active, s.sealed, s.newest = newMemtable(), nil, newest
+	s.active, s.sealed, s.newest = newMemtable(0), nil, newest
 	return nil
 }
 
@@ -246,6 +247,9 @@ func (s *State) Size() int64 {
 
 // task returns the record of a task, nil if there is none. mu is held.
 func (s *State) task(k Key) (*Task, error) {
+	if l := s.index.tasks[k]; l != nil && l.record != nil {
+		return l.record, nil
+	}
 	if c, ok := s.active.tasks[k]; ok {
 		return c.Task, nil
 	}
@@ -253,9 +257,6 @@ func (s *State) task(k Key) (*Task, error) {
 		if c, ok := s.sealed.tasks[k]; ok {
 			return c.Task, nil
 		}
-	}
-	if l := s.index.tasks[k]; l != nil && l.record != nil {
-		return l.record, nil
 	}
 	if bytes.Compare(k[:], s.newest[:]) > 0 {
 		return nil, nil // most new tasks: their keys are newer than all in the store

@@ -190,7 +190,8 @@ func TestApplySkips(t *testing.T) {
 func TestMemtableOverStore(t *testing.T) {
 	m := newCluster(t)
 	still(m.State)
-	m.ok(keyed("once", "h", 1e6, task(1, named("mine")), task(2), task(3)))
+	large := args(strings.Repeat("x", maxRecordArgs+1)) // the index holds no record of them
+	m.ok(keyed("once", "h", 1e6, task(1, named("mine"), large), task(2, large), task(3, large)))
 	m.mustFlush()
 	m.ok(assign(k(1), 1, place(1, 1)), assign(k(2), 1, place(1, 1)))
 	m.mu.Lock() // as flush does it before it writes

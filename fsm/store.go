@@ -64,9 +64,10 @@ type change struct {
 // ending is the tasks that one log entry finished.
 type ending struct{ key, val []byte }
 
-func newMemtable() *memtable {
+// newMemtable returns a memtable with room for so many tasks.
+func newMemtable(tasks int) *memtable {
 	return &memtable{
-		tasks: map[Key]change{},
+		tasks: make(map[Key]change, tasks),
 		names: map[string]*Key{},
 		keys:  map[string]*Remembered{},
 		nodes: map[uint32]*Node{},

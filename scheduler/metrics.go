@@ -1,6 +1,8 @@
 package scheduler
 
 import (
+	"strings"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pytasks/fsm"
@@ -9,6 +11,8 @@ import (
 // metrics are those of the leader. Followers leave them as they are, so that a
 // sum over all nodes counts everything once.
 type metrics struct {
+	types map[string]*typeMetrics // by task type; observe only, which the log's applier calls
+
 	enqueued *prometheus.CounterVec // type
 	finished *prometheus.CounterVec // type, status
 	retries  *prometheus.CounterVec // type
@@ -38,6 +42,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		return h
 	}
 	m := &metrics{
+		types:    map[string]*typeMetrics{},
 		enqueued: counter("pytasks_tasks_enqueued_total", "Tasks queued.", "type"),
 		finished: counter("pytasks_tasks_finished_total", "Tasks finished.", "type", "status"),
 		retries:  counter("pytasks_task_retries_total", "Attempts that failed and are tried again.", "type"),
@@ -54,24 +59,47 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
+// typeMetrics are those of one task type, so that a step need not look each up.
+type typeMetrics struct {
+	enqueued, retries prometheus.Counter
+	finished          [fsm.Status_REVOKED + 1]prometheus.Counter // final ones only
+	wait, run, total  prometheus.Observer
+}
+
+func (m *metrics) of(kind string) *typeMetrics {
+	if t := m.types[kind]; t != nil {
+		return t
+	}
+	t := &typeMetrics{
+		enqueued: m.enqueued.WithLabelValues(kind), retries: m.retries.WithLabelValues(kind),
+		wait: m.wait.WithLabelValues(kind), run: m.run.WithLabelValues(kind), total: m.total.WithLabelValues(kind),
+	}
+	for s := fsm.Status_SUCCESS; s <= fsm.Status_REVOKED; s++ {
+		t.finished[s] = m.finished.WithLabelValues(kind, s.String())
+	}
+	m.types[strings.Clone(kind)] = t
+	return t
+}
+
 // observe counts one task's step.
 func (m *metrics) observe(c fsm.Change) {
 	t := c.New
+	of := m.of(t.Type)
 	if c.Old == nil {
-		m.enqueued.WithLabelValues(t.Type).Inc()
+		of.enqueued.Inc()
 	}
 	if t.Status == fsm.Status_STARTED && t.Attempt == 1 {
-		m.wait.WithLabelValues(t.Type).Observe(seconds(max(t.CreatedMs, t.DueMs), t.AssignedMs))
+		of.wait.Observe(seconds(max(t.CreatedMs, t.DueMs), t.AssignedMs))
 	}
 	switch {
 	case t.Status.Final():
-		m.finished.WithLabelValues(t.Type, t.Status.String()).Inc()
-		m.total.WithLabelValues(t.Type).Observe(seconds(t.CreatedMs, t.FinishedMs))
+		of.finished[t.Status].Inc()
+		of.total.Observe(seconds(t.CreatedMs, t.FinishedMs))
 		if t.StartedMs > 0 {
-			m.run.WithLabelValues(t.Type).Observe(seconds(t.StartedMs, t.FinishedMs))
+			of.run.Observe(seconds(t.StartedMs, t.FinishedMs))
 		}
 	case t.Status == fsm.Status_RETRY:
-		m.retries.WithLabelValues(t.Type).Inc()
+		of.retries.Inc()
 	case t.Status == fsm.Status_PENDING && c.Old != nil && c.Old.Status == fsm.Status_STARTED:
 		reason := fsm.ReasonNotStarted
 		if len(t.Past) > 0 && t.Past[len(t.Past)-1].Attempt == t.Attempt {

@@ -139,7 +139,11 @@ func (s *Scheduler) Heartbeat(h *fsm.Heartbeat) error {
 	if t == nil {
 		return fsm.ErrNoLeader
 	}
-	return t.workers.heartbeat(h)
+	back, err := t.workers.heartbeat(h)
+	if back {
+		t.poke() // tasks may wait for it
+	}
+	return err
 }
 
 // Suspect makes the leader look whether a node's process is still there, because

@@ -52,10 +52,11 @@ func (w *workers) refresh(changed bool) {
 	defer w.mu.Unlock()
 	w.nodes = nodes
 	for _, n := range nodes {
-		if _, ok := w.seen[n.Number]; !ok {
-			w.seen[n.Number] = now
+		p := w.packs[n.Number]
+		if p.of == nil || p.of.Boot != n.Boot || p.of.Down && !n.Down {
+			w.seen[n.Number] = now // it registered: its lease begins
 		}
-		if p := w.packs[n.Number]; p.of != n {
+		if p.of != n {
 			set := map[string]bool{}
 			for _, name := range w.cfg.Packs(n) {
 				set[name] = true
@@ -65,15 +66,18 @@ func (w *workers) refresh(changed bool) {
 	}
 }
 
-func (w *workers) heartbeat(h *fsm.Heartbeat) error {
+// heartbeat notes a sign of life. back says that the node takes work from now on.
+func (w *workers) heartbeat(h *fsm.Heartbeat) (back bool, err error) {
 	n := w.cfg.State.Node(h.Place.GetNode())
 	if n == nil || n.Boot != h.Place.GetBoot() || n.Down || n.Gone {
-		return fsm.ErrStale
+		return false, fsm.ErrStale
 	}
+	now := w.cfg.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.seen[n.Number], w.beats[n.Number] = w.cfg.Now(), true
-	return nil
+	back = !w.beats[n.Number] || now.Sub(w.seen[n.Number]) >= freshFor
+	w.seen[n.Number], w.beats[n.Number] = now, true
+	return back, nil
 }
 
 // lapsed returns the nodes that have been silent for a lease.
