@@ -83,7 +83,7 @@ func (c *Cluster) founding(ctx context.Context) {
 		case <-time.After(c.cfg.Timing.Reconcile):
 		}
 		founders := founders(c.book.all(), c.cfg.BootstrapExpect)
-		if len(founders) == 0 || founders[0].id != c.cfg.ID || !c.joined.Load() && c.cfg.BootstrapExpect > 1 {
+		if len(founders) == 0 || founders[0].id != c.cfg.ID {
 			continue
 		}
 		if err := c.found(ctx, founders); err != nil {

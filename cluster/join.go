@@ -89,6 +89,9 @@ func (c *Cluster) keepJoined(ctx context.Context) {
 		}
 		pause = min(2*pause, c.cfg.Timing.Rejoin)
 		addrs := c.missing(ctx)
+		if len(addrs) == 0 { // whoever there is has contacted this node
+			c.noteJoined()
+		}
 		if len(addrs) > joinAtATime && c.joined.Load() {
 			rand.Shuffle(len(addrs), func(i, j int) { addrs[i], addrs[j] = addrs[j], addrs[i] })
 			addrs = addrs[:joinAtATime]
@@ -101,13 +104,19 @@ func (c *Cluster) keepJoined(ctx context.Context) {
 				c.log.Debug("join failed", "addr", addr, "err", err)
 				continue
 			}
-			if !c.joined.Swap(true) {
-				if err := c.checkName(); err != nil {
-					c.fatal(err)
-				}
-			}
+			c.noteJoined()
 		}
 		poke(c.wakeBootstrap)
+	}
+}
+
+// noteJoined notes the first contact, and looks for a node of the same name then.
+func (c *Cluster) noteJoined() {
+	if c.joined.Swap(true) {
+		return
+	}
+	if err := c.checkName(); err != nil {
+		c.fatal(err)
 	}
 }
 

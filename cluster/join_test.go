@@ -63,6 +63,21 @@ func TestBootstrapExpect(t *testing.T) {
 	}
 }
 
+// The founder is the node with the lowest id, and it may be the one that was up first: it reached nobody then, and the
+// others reach it before it tries again.
+func TestFounderThatWasFirst(t *testing.T) {
+	addrs := freeAddrs(t, 3)
+	var nodes []*testNode
+	for i := range addrs {
+		cfg := config(t, fmt.Sprint("node-", i))
+		cfg.ID = fmt.Sprintf("00000000-0000-4000-8000-00000000000%d", i)
+		cfg.GossipAddr, cfg.Join, cfg.BootstrapExpect = addrs[i], addrs, 3
+		nodes = append(nodes, open(t, cfg))
+	}
+	propose(t, leader(t, nodes), "x")
+	waitEntry(t, nodes, "x")
+}
+
 func TestExpectingNodesJoinAnExistingCluster(t *testing.T) {
 	a := open(t, config(t, "a"))
 	leader(t, []*testNode{a})

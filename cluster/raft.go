@@ -12,6 +12,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// logCache is how many of the newest entries are kept in memory for followers. At up to 256 KiB each they must not be many.
+const logCache = 128
+
 const (
 	raftTimeout   = 10 * time.Second // of one exchange between two rafts
 	snapshotScale = 16 << 20         // bytes of a snapshot that may take one raftTimeout
@@ -66,7 +69,7 @@ func (c *Cluster) openRaft() (err error) {
 			conf.CommitTimeout = 10 * time.Millisecond
 		}
 	}
-	cache, err := raft.NewLogCache(512, s.log)
+	cache, err := raft.NewLogCache(logCache, s.log)
 	if err != nil {
 		return err
 	}

@@ -198,7 +198,7 @@ func killed(t failer, s *State, into string) string {
 }
 
 // k returns the i-th key of a test. Later ones sort later.
-func k(i int) Key { return Key{14: byte(i >> 8), 15: byte(i)} }
+func k(i int) Key { return Key{13: byte(i >> 16), 14: byte(i >> 8), 15: byte(i)} }
 
 func place(node uint32, boot uint64) *Place { return &Place{Node: node, Boot: boot} }
 

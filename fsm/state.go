@@ -126,6 +126,7 @@ func Open(cfg Config) (*State, error) {
 	if err := s.load(db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	_ = s.Trim() // of what load has read; a failure costs memory only
 	s.wg.Go(s.flusher)
 	return s, nil
 }
