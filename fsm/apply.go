@@ -28,7 +28,7 @@ func (s *State) apply(index uint64, e *Entry) ([]*Outcome, error) {
 		s.mu.Unlock()
 		return nil, err
 	}
-	a := &applier{State: s}
+	a := &applier{State: s, changes: Changes{Index: index, Tasks: make([]Change, 0, len(e.Commands))}}
 	s.now = max(s.now, e.NowMs)
 	outs := make([]*Outcome, len(e.Commands))
 	for i, c := range e.Commands {
@@ -43,7 +43,6 @@ func (s *State) apply(index uint64, e *Entry) ([]*Outcome, error) {
 	}
 	s.advance(index)
 	s.mu.Unlock()
-	a.changes.Index = index
 	s.publish(a.changes)
 	return outs, nil
 }
@@ -130,15 +129,22 @@ func (a *applier) put(old, t *Task) {
 	a.changes.Tasks = append(a.changes.Tasks, Change{old, t})
 }
 
+// maxNameLen bounds ids of the caller's choice and Idempotency-Keys, in bytes; the
+// API allows less. The store takes no longer keys.
+const maxNameLen = 1024
+
 func (a *applier) submit(c *Submit) (*Outcome, error) {
+	if len(c.IdempotencyKey) > maxNameLen {
+		return &Outcome{Code: Code_MISFIT}, nil
+	}
 	if out, err := a.answered(c); out != nil || err != nil {
 		return out, err
 	}
 	ids := make([]string, len(c.Tasks))
 	tasks := make([]*Task, len(c.Tasks))
-	names := map[string]bool{}
+	var names map[string]bool
 	for i, n := range c.Tasks {
-		if len(n.Key) != len(Key{}) {
+		if len(n.Key) != len(Key{}) || len(n.Name) > maxNameLen {
 			return &Outcome{Code: Code_MISFIT}, nil
 		}
 		old, err := a.task(Key(n.Key))
@@ -151,6 +157,9 @@ func (a *applier) submit(c *Submit) (*Outcome, error) {
 		if n.Name != "" {
 			if out, err := a.named(c, n, names); out != nil || err != nil {
 				return out, err
+			}
+			if names == nil {
+				names = map[string]bool{}
 			}
 			names[n.Name] = true
 		}

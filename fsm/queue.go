@@ -34,6 +34,7 @@ type Queue struct {
 	log    Log
 	logger *slog.Logger
 	lanes  [2]chan *write
+	over   chan struct{} // closed when Run has ended
 }
 
 // Reporting what was done has a lane of its own, so that it never waits behind
@@ -66,15 +67,16 @@ const (
 
 // NewQueue returns a queue over log. Run makes it work.
 func NewQueue(log Log, logger *slog.Logger) *Queue {
-	q := &Queue{log: log, logger: logger}
+	q := &Queue{log: log, logger: logger, over: make(chan struct{})}
 	for i := range q.lanes {
 		q.lanes[i] = make(chan *write, maxCallCommands)
 	}
 	return q
 }
 
-// Run carries commands until ctx ends.
+// Run carries commands until ctx ends; then all that are left fail. It runs once.
 func (q *Queue) Run(ctx context.Context) error {
+	defer close(q.over)
 	done := make(chan struct{})
 	n := 0
 	for _, lane := range q.lanes {
@@ -199,10 +201,17 @@ func (q *Queue) do(ctx context.Context, lane int, cmd *Command, size int) (*Outc
 	case q.lanes[lane] <- w:
 	case <-ctx.Done():
 		return nil, ErrNoLeader
+	case <-q.over:
+		return nil, ErrNoLeader
 	}
 	select {
 	case <-w.done:
 	case <-ctx.Done():
+	case <-q.over:
+	}
+	select {
+	case <-w.done: // whatever else happened
+	default:
 		if w.state.CompareAndSwap(writeWaits, writeAbandoned) {
 			return nil, ErrNoLeader
 		}

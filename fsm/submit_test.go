@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -238,5 +239,20 @@ func TestQueueOrder(t *testing.T) {
 	m.Pending("p", 2, order, func(r Ready) bool { some = append(some, r.Key); return true })
 	if want := []Key{k(3)}; !slices.Equal(some, want) {
 		t.Errorf("Pending behind the first visited %v, want %v", some, want)
+	}
+}
+
+// TestSubmitLongNames checks that names too long for the store are refused when
+// they come, not stumbled over when they are written.
+func TestSubmitLongNames(t *testing.T) {
+	long := strings.Repeat("x", 40<<10)
+	withKey := submit(task(2))
+	withKey.GetSubmit().IdempotencyKey = long
+	for _, cmd := range []*Command{submit(task(1, named(long))), withKey} {
+		m := newCluster(t)
+		m.gives(Code_MISFIT, cmd)
+		if err := m.flush(); err != nil {
+			t.Error(err)
+		}
 	}
 }
