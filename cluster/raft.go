@@ -18,7 +18,6 @@ const logCache = 128
 const (
 	raftTimeout   = 10 * time.Second // of one exchange between two rafts
 	snapshotScale = 16 << 20         // bytes of a snapshot that may take one raftTimeout
-	smallCluster  = 10               // known members up to which CommitTimeout is short: its cost grows with them
 )
 
 // openRaft starts raft on the stores: with its old data, as a new cluster of one, or empty and waiting to be added.
@@ -63,12 +62,7 @@ func (c *Cluster) openRaft() (err error) {
 			return err
 		}
 	}
-	if conf.CommitTimeout = t.Commit; t.Commit == 0 {
-		conf.CommitTimeout = 50 * time.Millisecond
-		if len(c.book.all()) < smallCluster {
-			conf.CommitTimeout = 10 * time.Millisecond
-		}
-	}
+	conf.CommitTimeout = t.Commit
 	cache, err := raft.NewLogCache(logCache, s.log)
 	if err != nil {
 		return err
