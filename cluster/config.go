@@ -95,7 +95,7 @@ type Timing struct {
 	Heartbeat     time.Duration // raft's heartbeat timeout: 1 s
 	Election      time.Duration // raft's election timeout: Heartbeat
 	Lease         time.Duration // a leader without a majority steps down after: 500 ms
-	Commit        time.Duration // followers learn of a commit after one to two times: 50 ms; each costs an idle leader a call per member
+	Commit        time.Duration // followers learn of a commit after one to two times: 100 ms; each costs an idle leader a call per member
 	Reconcile     time.Duration // the leader looks at the voters every: 1 s
 	Stable        time.Duration // a member must be caught up this long before it votes: 2 s
 	Dead          time.Duration // a voter that failed is replaced after: 30 s
@@ -117,7 +117,7 @@ func (cfg *Config) setDefaults() {
 	def(&t.Heartbeat, time.Second)
 	def(&t.Election, t.Heartbeat)
 	def(&t.Lease, min(500*time.Millisecond, t.Heartbeat))
-	def(&t.Commit, 50*time.Millisecond)
+	def(&t.Commit, 100*time.Millisecond)
 	def(&t.Reconcile, time.Second)
 	def(&t.Stable, 2*time.Second)
 	def(&t.Dead, 30*time.Second)

@@ -45,7 +45,7 @@ type Consistency string
 
 // The consistencies that a caller may ask for.
 const (
-	Default      Consistency = "default"      // what this node has; a miss is confirmed by the leader
+	Default      Consistency = "default"      // what this node has of a finished task; else the leader is asked, if it answers
 	Stale        Consistency = "stale"        // what this node has, hit or miss
 	Linearizable Consistency = "linearizable" // everything that was answered before the request came
 )

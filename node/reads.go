@@ -21,6 +21,9 @@ type tasks struct {
 	draining context.Context
 }
 
+// freshFor is how long a read may ask the leader for news of an unfinished task.
+const freshFor = 500 * time.Millisecond
+
 // Task returns the record of a task.
 func (t *tasks) Task(ctx context.Context, id string, c httpapi.Consistency) (*fsm.Task, error) {
 	if c == httpapi.Linearizable {
@@ -30,10 +33,22 @@ func (t *tasks) Task(ctx context.Context, id string, c httpapi.Consistency) (*fs
 		return t.state.Task(id)
 	}
 	task, err := t.state.Task(id)
-	if c == httpapi.Stale || !errors.Is(err, fsm.ErrNotFound) {
+	switch {
+	case c == httpapi.Stale:
+		return task, err
+	case errors.Is(err, fsm.ErrNotFound):
+		return t.ask(ctx, id)
+	case err != nil || task.Status.Final() || t.link.cluster.IsLeader():
 		return task, err
 	}
-	return t.ask(ctx, id)
+	// It may have come further than this node has heard; what is known here will
+	// do if the leader does not answer.
+	ctx, cancel := context.WithTimeout(ctx, freshFor)
+	defer cancel()
+	if answer, err := t.link.cluster.CallLeader(ctx, methodTask, []byte(id)); err == nil {
+		return decodeTask(answer)
+	}
+	return task, nil
 }
 
 // ask has the leader confirm that a task is not known, or tell of it. While there

@@ -15,7 +15,7 @@ const (
 	// handOver is how long leaving may take once the tasks are done.
 	handOver = 5 * time.Second
 	// checkSlots is how often attempts that wait for a slot are looked at.
-	checkSlots = 100 * time.Millisecond
+	checkSlots = 250 * time.Millisecond
 )
 
 // Run serves until ctx ends, then stops in order: no new requests, running tasks
