@@ -1,0 +1,198 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestReadme does what the README tells a reader to do, from top to bottom: its
+// shell commands, on other ports, and its program.
+func TestReadme(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.Symlink(buildProgram(t), filepath.Join(dir, "pytasks")); err != nil {
+		t.Fatal(err)
+	}
+	shell := &shell{t: t, dir: dir, ports: otherPorts(t, "8080", "8081", "8082", "7946", "7947", "7956", "7957", "7966", "7967")}
+	for _, cmd := range commandsOf(string(text)) {
+		shell.run(cmd)
+	}
+	if shell.done < 10 {
+		t.Errorf("ran %d commands: is the README read right?", shell.done)
+	}
+	t.Run("program", func(t *testing.T) { compile(t, string(text)) })
+}
+
+// commandsOf returns the indented commands of a text, lines that a backslash
+// continues joined.
+func commandsOf(text string) []string {
+	var cmds []string
+	more := false
+	for _, line := range strings.Split(text, "\n") {
+		body, indented := strings.CutPrefix(line, "    ")
+		body = strings.TrimSpace(body)
+		if !indented || body == "" || strings.HasPrefix(body, "{") {
+			continue
+		}
+		next := strings.HasSuffix(body, "\\")
+		body = strings.TrimSuffix(body, "\\")
+		if more {
+			cmds[len(cmds)-1] += " " + body
+		} else {
+			cmds = append(cmds, body)
+		}
+		more = next
+	}
+	return cmds
+}
+
+// otherPorts maps each of the README's ports to a free one.
+func otherPorts(t *testing.T, ports ...string) *strings.Replacer {
+	t.Helper()
+	var pairs []string
+	for i, addr := range testAddrs(t, len(ports)) {
+		_, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pairs = append(pairs, ":"+ports[i], ":"+port)
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// shell runs a reader's commands, those that go on in the background.
+type shell struct {
+	t     *testing.T
+	dir   string
+	ports *strings.Replacer
+	vars  []string
+	node  *exec.Cmd // of `dev`
+	done  int
+}
+
+func (s *shell) run(cmd string) {
+	s.t.Helper()
+	addr := "PYTASKS_ADDR=" + s.ports.Replace("http://127.0.0.1:8080")
+	switch {
+	case strings.HasPrefix(cmd, "J="):
+		s.vars = append(s.vars, s.ports.Replace(cmd))
+		s.endDev() // the cluster uses its ports
+	case strings.HasPrefix(cmd, "make "):
+		target := strings.Fields(cmd)[1]
+		out, err := exec.Command("make", "-n", "-C", "..", target).CombinedOutput()
+		if err != nil {
+			s.t.Errorf("%s: %v\n%s", cmd, err, out)
+		}
+	case strings.HasPrefix(cmd, "./pytasks dev"):
+		s.node = s.background(cmd + s.ports.Replace(" --http 127.0.0.1:8080"))
+		s.await("http://127.0.0.1:8080")
+	case strings.HasPrefix(cmd, "./pytasks start"):
+		s.background(s.ports.Replace(cmd))
+		if strings.Contains(cmd, "--name c") {
+			s.await("http://127.0.0.1:8080", "http://127.0.0.1:8081", "http://127.0.0.1:8082")
+		}
+	default:
+		c := s.command(s.ports.Replace(cmd))
+		c.Env = append(c.Env, addr)
+		out, err := c.CombinedOutput()
+		if err != nil || bytes.Contains(out, []byte(`"message"`)) {
+			s.t.Errorf("%s: %v\n%s", cmd, err, out)
+		}
+	}
+	s.done++
+}
+
+func (s *shell) command(cmd string) *exec.Cmd {
+	c := exec.Command("bash", "-c", strings.Join(append(s.vars, "exec "+cmd), "; "))
+	c.Dir = s.dir
+	c.Env = os.Environ()
+	return c
+}
+
+func (s *shell) background(cmd string) *exec.Cmd {
+	s.t.Helper()
+	c := s.command(cmd)
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+		if s.t.Failed() {
+			s.t.Logf("%s:\n%s", cmd, out.String())
+		}
+	})
+	return c
+}
+
+func (s *shell) endDev() {
+	if s.node == nil {
+		return
+	}
+	_ = s.node.Process.Signal(syscall.SIGTERM)
+	_ = s.node.Wait()
+	s.node = nil
+}
+
+func (s *shell) await(urls ...string) {
+	s.t.Helper()
+	for _, url := range urls {
+		eventually(s.t, 20*time.Second, url+" is ready", func() error {
+			resp, err := http.Get(s.ports.Replace(url) + "/readyz")
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				return errors.New("not ready")
+			}
+			return nil
+		})
+	}
+}
+
+// compile builds the README's program as a module of its own beside this one.
+func compile(t *testing.T, text string) {
+	_, rest, ok := strings.Cut(text, "```go\n")
+	program, _, closed := strings.Cut(rest, "```")
+	if !ok || !closed {
+		t.Fatal("the README has no program")
+	}
+	here, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(here, "node", "testdata", "readme")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(program), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(t.TempDir(), "greeter")
+	if out, err := exec.Command("go", "build", "-o", bin, "./testdata/readme").CombinedOutput(); err != nil {
+		t.Fatalf("the README's program does not build: %v\n%s", err, out)
+	}
+	out, err := exec.Command(bin, "version").CombinedOutput()
+	if err != nil {
+		t.Errorf("version: %v\n%s", err, out)
+	}
+}
