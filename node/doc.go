@@ -1,0 +1,15 @@
+// Package node makes one member of the cluster of all the parts: configuration,
+// wiring, the executor that runs tasks, the order of starting and stopping, and the
+// command line over it. With package taskpacks it is what programs of one's own
+// import:
+//
+//	func main() { node.Main(mypack.Pack) }
+//
+// Start with New in node.go, which puts the parts together from top to bottom; then
+// run.go, which starts and stops them. executor.go runs what the log assigns to this
+// node; membership.go keeps it registered and alive; reads.go answers for tasks that
+// this node may not have heard of yet; link.go joins the parts to the cluster. The
+// command line is in cli.go and the files named after its verbs.
+//
+// It does not decide what runs where, nor how anything is stored.
+package node
