@@ -93,15 +93,6 @@ func (b *book) addr(id string) (string, bool) {
 	return n.addr, true
 }
 
-func (b *book) get(id string) (note, bool) {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	if n := b.notes[id]; n != nil {
-		return *n, true
-	}
-	return note{}, false
-}
-
 // all returns copies of all notes, by id.
 func (b *book) all() []note {
 	b.mu.RLock()

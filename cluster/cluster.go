@@ -254,8 +254,8 @@ func (c *Cluster) Close() error {
 			c.closeErr = errors.Join(c.closeErr, c.gossip.list.Shutdown())
 		}
 		for _, mu := range []*sync.Mutex{&c.links.mu, &c.reads.mu} {
-			mu.Lock() // whoever starts a goroutine under it has seen the end of life, or is in wg
-			mu.Unlock()
+			mu.Lock()   // whoever starts a goroutine under it has seen the end of life, or is in wg
+			mu.Unlock() //lint:ignore SA2001 waiting for them is all that is meant
 		}
 		c.wg.Wait()
 		if c.stores != nil {

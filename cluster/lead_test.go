@@ -138,7 +138,7 @@ func TestReadIndexCoversWhatWasCommitted(t *testing.T) {
 	if err := lead.TransferLeadership(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	lead = leader(t, nodes)
+	leader(t, nodes)
 	for _, n := range nodes {
 		index, err := n.ReadIndex(t.Context())
 		if err != nil {

@@ -87,6 +87,3 @@ func (t *Task) end(now int64, s Status, reason string) {
 	t.Reason = reason
 	t.FinishedMs = now
 }
-
-// start returns the place in a form that can be compared.
-func (p *Place) start() Start { return Start{p.GetNode(), p.GetBoot()} }

@@ -39,6 +39,7 @@ type everything struct {
 	Opt     *int64             `json:"opt"`
 	OptList *[]bool            `json:"optlist"`
 	Untagged,
+	//lint:ignore U1000 unexported fields are no parameters
 	hidden int
 	Skipped chan int `json:"-"`
 }
