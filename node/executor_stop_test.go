@@ -62,8 +62,10 @@ func TestExecutorTakesBackWhatItHandedBack(t *testing.T) {
 		s.holds(1, 2)
 		s.open()
 		s.outcomes(2, 1)
-		if f := s.rep.finished[1]; f.Key[15] != 2 || f.Attempt != 2 {
-			t.Errorf("got %v, want the second attempt", f)
+		for _, f := range s.rep.finished {
+			if want := uint32(f.Key[15]); f.Attempt != want {
+				t.Errorf("task %d: attempt %d was reported, want %d", f.Key[15], f.Attempt, want)
+			}
 		}
 	})
 }
@@ -76,7 +78,7 @@ func TestExecutorAbandon(t *testing.T) {
 		s.abandon()
 		s.outcomes(0, 2)
 		s.releases(map[byte]string{1: fsm.ReasonWorkerLost, 2: fsm.ReasonNotStarted})
-		if got := s.causes["b"]; !errors.Is(got, context.Canceled) {
+		if got := s.cause("b"); !errors.Is(got, context.Canceled) {
 			t.Errorf("the code was cancelled because %v, want %v", got, context.Canceled)
 		}
 		s.abandon() // once is enough
@@ -112,7 +114,7 @@ func TestExecutorDrain(t *testing.T) {
 		}
 		s.outcomes(1, 2)
 		s.releases(map[byte]string{2: fsm.ReasonDrain, 3: fsm.ReasonNotStarted})
-		if got := s.causes["c"]; !errors.Is(got, context.Canceled) {
+		if got := s.cause("c"); !errors.Is(got, context.Canceled) {
 			t.Errorf("the long one was cancelled because %v, want %v", got, context.Canceled)
 		}
 		s.holds(0, 0)
@@ -177,6 +179,9 @@ func TestExecutorDrainWithoutLeader(t *testing.T) {
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("it took %s, want about 3s", took)
 		}
+		if got := s.cause("b"); !errors.Is(got, context.Canceled) {
+			t.Errorf("the code was cancelled because %v, want %v", got, context.Canceled)
+		}
 		s.outcomes(0, 2)
 	})
 }
@@ -198,7 +203,7 @@ func TestExecutorClose(t *testing.T) {
 		if took := time.Since(start); took != 2*time.Second {
 			t.Errorf("it took %s, want the 2 s given for the deaf one", took)
 		}
-		if got := s.causes["c"]; !errors.Is(got, context.Canceled) {
+		if got := s.cause("c"); !errors.Is(got, context.Canceled) {
 			t.Errorf("the code was cancelled because %v, want %v", got, context.Canceled)
 		}
 		s.assign(given(5, "echo", 1))

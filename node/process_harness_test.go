@@ -85,6 +85,9 @@ func newProcess(t *testing.T, name string, flags ...string) *process {
 	p.newPorts()
 	t.Cleanup(func() {
 		p.kill()
+		if _, race, found := strings.Cut(p.log(), "WARNING: DATA RACE"); found {
+			t.Errorf("%s has a data race: %.3000s", p.name, race)
+		}
 		if t.Failed() {
 			t.Logf("the log of %s:\n%s", p.name, lastLines(p.log(), 60))
 		}

@@ -76,6 +76,23 @@ func TestProcessSlots(t *testing.T) {
 	})
 }
 
+// TestProcessStuckSlots: short tasks that were sent ahead to a node whose slots turn out
+// to be held for long go back once, not again and again until a slot is free.
+func TestProcessStuckSlots(t *testing.T) {
+	ps := startMixed(t, []string{"--slots", "2"})
+	ps.runAll(repeat(sleepFor(0), 500), 16) // the type is known as short
+	long := ps.submitAll(repeat(sleepFor(4*time.Second), 2), 2)
+	for _, id := range long {
+		ps[0].started(id)
+	}
+	for _, task := range ps.runAll(repeat(sleepFor(0), 200), 16) {
+		if task.Attempt > 3 {
+			t.Fatalf("task %s was sent %d times to the one node, want at most 3", task.ID, task.Attempt)
+		}
+	}
+	ps.allSucceed(long)
+}
+
 // TestProcessPriorities: while every slot is taken, tasks of a high priority overtake
 // those of a low one; among equals the first goes first; and the low ones are not held
 // up for ever.

@@ -184,8 +184,16 @@ func TestBuildCountsWhatIsOnItsWay(t *testing.T) {
 	if len(first.cmds) != 2 || len(second.placed) != 0 {
 		t.Fatalf("%d were assigned, then %v, want 2 and none", len(first.cmds), second.places())
 	}
-	term.flight.settle(second)
-	term.flight.settle(first) // as if it failed
+	d.apply(nodeUp(2, 8))
+	d.beat(2)
+	third := term.build(nil)
+	if got := third.places(); len(got) != 1 || got[keys[2][15]] != 2 {
+		t.Fatalf("with more slots %v were assigned, want the third task alone to node 2", got)
+	}
+	d.apply(&fsm.Command{Kind: &fsm.Command_NodeDown{NodeDown: &fsm.NodeDown{Place: &fsm.Place{Node: 2, Boot: 1}}}})
+	for _, e := range []*entry{third, second, first} { // as if they failed
+		term.flight.settle(e)
+	}
 	again := term.build(nil)
 	if got := again.places(); len(got) != 2 || got[keys[0][15]] == 0 || got[keys[1][15]] == 0 {
 		t.Errorf("then %v were assigned, want the first two again", got)
@@ -206,9 +214,69 @@ func TestBuildAhead(t *testing.T) {
 		t.Errorf("%d tasks of 1 ms were given to one slot, want 51: one and 50 ms ahead", got)
 	}
 	term.flight.settle(e)
+	e = term.build([]*request{asked(submit(d.task("p.long"), d.task("p.short")))})
+	if len(e.placed) != 1 || e.placed[0].task.Type != "p.long" {
+		t.Errorf("%v were given to one slot, want the long task alone", e.places())
+	}
+	term.flight.settle(e)
 	d.queue(d.task("p.long", placed(1)))
 	if e := term.build([]*request{asked(submit(d.task("p.short")))}); len(e.placed) != 0 {
 		t.Errorf("%v went behind a long task, want none", e.places())
+	}
+}
+
+// TestBuildNothingAheadOfStuckSlots: a node that handed attempts back, because its slots
+// are held for longer than their type says, is given nothing ahead until one ends;
+// otherwise the same tasks would come and go as fast as the log can write.
+func TestBuildNothingAheadOfStuckSlots(t *testing.T) {
+	d, term := lead(t, Config{}, 1)
+	term.pace.ran("p.short", time.Millisecond)
+	var tasks []*fsm.New
+	for range 10 {
+		tasks = append(tasks, d.task("p.short"))
+	}
+	term.commit(asked(submit(tasks...)))
+	keys := keysOf(tasks...)
+	d.is(fsm.Status_STARTED, keys...)
+	for _, k := range keys[1:] {
+		d.apply(&fsm.Command{Kind: &fsm.Command_Release{Release: &fsm.Release{Key: k[:], Attempt: 1, Reason: fsm.ReasonNotStarted}}})
+	}
+	if e := term.commit(); len(e.placed) != 0 {
+		t.Errorf("%v were given again to the node that had no slot for them, want none", e.places())
+	}
+	d.apply(finish(keys[0], 1, time.Second))
+	term.commit()
+	d.is(fsm.Status_STARTED, keys[1:]...)
+}
+
+// TestBuildNeedsASignOfLife: a new leader gives no work to nodes that it has not heard of.
+func TestBuildNeedsASignOfLife(t *testing.T) {
+	d, _ := lead(t, Config{}, 1)
+	term := newTerm(d.Scheduler, 2)
+	keys := d.queue(d.task("p.f"))
+	if e := term.build(nil); len(e.placed) != 0 {
+		t.Errorf("%v were given to a node that may be dead", e.places())
+	}
+	d.Scheduler.term.Store(term)
+	d.beat(1)
+	term.commit()
+	d.is(fsm.Status_STARTED, keys...)
+}
+
+// TestBuildQueueFullInFlight: tasks on their way to the queue take their room in it.
+func TestBuildQueueFullInFlight(t *testing.T) {
+	d, term := lead(t, Config{MaxQueued: 3}, 1)
+	first := term.build([]*request{asked(submit(d.task("p.f"), d.task("p.f")))})
+	r := asked(submit(d.task("p.f"), d.task("p.f")))
+	term.commit(r)
+	if got := r.outs[0].Code; got != fsm.Code_QUEUE_FULL {
+		t.Errorf("got %v, want QUEUE_FULL: two of three are on their way", got)
+	}
+	term.flight.settle(first) // it failed
+	r = asked(submit(d.task("p.f"), d.task("p.f")))
+	term.commit(r)
+	if got := r.outs[0].Code; got != fsm.Code_OK {
+		t.Errorf("got %v, want OK", got)
 	}
 }
 
@@ -254,87 +322,6 @@ func TestBuildFullEntries(t *testing.T) {
 	}
 	if got := len(term.commit().cmds); got != 700-maxEntryCommands {
 		t.Errorf("the second entry has %d commands, want %d", got, 700-maxEntryCommands)
-	}
-}
-
-// TestBuildTicksOnce: tasks that are due are made ready by one command, not by one in
-// each entry until it has landed.
-func TestBuildTicksOnce(t *testing.T) {
-	now := time.Unix(1000, 0)
-	d, term := lead(t, Config{Now: func() time.Time { return now }}, 1)
-	keys := d.queue(d.task("p.f", delayed(time.Second)))
-	if e := term.build(nil); e.ticks || len(e.cmds) > 0 {
-		t.Errorf("an entry of %v before anything is due", e.cmds)
-	}
-	now = now.Add(time.Second)
-	first, second := term.build(nil), term.build(nil)
-	if !first.ticks || second.ticks || len(second.cmds) > 0 {
-		t.Fatalf("ticks: %v then %v, want one", first.cmds, second.cmds)
-	}
-	term.flight.settle(second)
-	term.propose(t.Context(), first)
-	d.is(fsm.Status_PENDING, keys...)
-	term.commit()
-	d.is(fsm.Status_STARTED, keys...)
-}
-
-// TestBuildTimeGoesOn: entries are stamped with times that never go back.
-func TestBuildTimeGoesOn(t *testing.T) {
-	now := time.Unix(1000, 0)
-	_, term := lead(t, Config{Now: func() time.Time { return now }})
-	if got := term.build(nil).now; got != 1_000_000 {
-		t.Errorf("got %d, want 1000000", got)
-	}
-	now = now.Add(-time.Minute)
-	if got := term.build(nil).now; got != 1_000_000 {
-		t.Errorf("after the clock was set back: got %d, want 1000000", got)
-	}
-}
-
-// TestBuildDrawsRetries: the leader draws when a failed attempt is tried again.
-func TestBuildDrawsRetries(t *testing.T) {
-	now := time.Unix(1000, 0)
-	d, term := lead(t, Config{Now: func() time.Time { return now }}, 1)
-	keys := d.queue(d.task("p.f", placed(1), retries(&fsm.Retry{MaxAttempts: 3, InitialMs: 500, Factor: 2})))
-	term.commit(asked(fail(keys[0], 1)))
-	if got := d.record(keys[0]); got.Status != fsm.Status_RETRY || got.DueMs != 1_000_500 {
-		t.Errorf("got %v due at %d, want RETRY at 1000500", got.Status, got.DueMs)
-	}
-	now = now.Add(time.Second)
-	term.commit()
-	term.commit()
-	term.commit(asked(fail(keys[0], 2)))
-	if got := d.record(keys[0]); got.Status != fsm.Status_RETRY || got.DueMs != 1_002_000 {
-		t.Errorf("the second time: got %v due at %d, want RETRY at 1002000", got.Status, got.DueMs)
-	}
-}
-
-func TestBackoff(t *testing.T) {
-	policy := func(initial int64, factor float64, most int64, jitter float64) *fsm.Retry {
-		return &fsm.Retry{MaxAttempts: 9, InitialMs: initial, Factor: factor, MaxMs: most, Jitter: jitter}
-	}
-	for name, c := range map[string]struct {
-		r    *fsm.Retry
-		n    uint32
-		draw float64
-		want int64
-	}{
-		"no policy":             {nil, 1, 0.5, 0},
-		"the first":             {policy(100, 2, 0, 0), 1, 0.5, 100},
-		"the fourth":            {policy(100, 2, 0, 0), 4, 0.5, 800},
-		"at most":               {policy(100, 2, 300, 0), 4, 0.5, 300},
-		"a factor below one":    {policy(100, 0.5, 0, 0), 4, 0.5, 100},
-		"the least by jitter":   {policy(100, 2, 0, 0.2), 1, 0, 80},
-		"the most by jitter":    {policy(100, 2, 0, 0.2), 1, 1, 120},
-		"jitter of the maximum": {policy(100, 2, 300, 1), 9, 1, 600},
-		"beyond all numbers":    {policy(1<<60, 1000, 0, 1), 90, 1, 1 << 61},
-		"never negative":        {policy(100, 2, 0, 1), 1, 0, 0},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := backoff(c.r, c.n, c.draw); got != c.want {
-				t.Errorf("got %d ms, want %d", got, c.want)
-			}
-		})
 	}
 }
 

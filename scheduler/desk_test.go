@@ -58,6 +58,13 @@ func (c *fakeCluster) Probe(ctx context.Context, id string) (uint64, error) {
 	return c.probe(id)
 }
 
+// probed returns how often nodes were probed.
+func (c *fakeCluster) probed() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.probes)
+}
+
 func (c *fakeCluster) Nudge(id string, n *fsm.Nudge) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -99,16 +99,16 @@ func TestLostSuspects(t *testing.T) {
 					}
 					return 1, nil
 				}
-				before := len(r.cluster.probes)
+				before := r.cluster.probed()
 				for range 5 {
 					r.Suspect("id2")
 				}
 				r.Suspect("nobody")
 				synctest.Wait()
-				if got := len(r.cluster.probes) - before; got != 1 {
+				if got := r.cluster.probed() - before; got != 1 {
 					t.Errorf("%d probes at once, want one", got)
 				}
-				time.Sleep(2 * time.Second)
+				time.Sleep(probeTimeout + time.Second) // all probes are over
 				synctest.Wait()
 				if got := r.state.Node(2).Down; got != c.want {
 					t.Errorf("down: %v, want %v", got, c.want)
@@ -119,6 +119,26 @@ func TestLostSuspects(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestLostWhileEnding: a process that is just ending breaks its connections before its
+// port is closed: the leader asks until it knows.
+func TestLostWhileEnding(t *testing.T) {
+	serve(t, Config{}, []uint32{1, 1}, func(t *testing.T, r *reign) {
+		start := time.Now()
+		r.cluster.probe = func(string) (uint64, error) {
+			if time.Since(start) < 200*time.Millisecond {
+				return 0, errors.New("connection reset by peer")
+			}
+			return 0, ErrDead
+		}
+		r.Suspect("id2")
+		time.Sleep(300 * time.Millisecond)
+		synctest.Wait()
+		if !r.state.Node(2).Down {
+			t.Error("it is not given up yet")
+		}
+	})
 }
 
 // TestLostUnderTheLeaderBefore: a new leader looks after every node at once, so that one
@@ -160,14 +180,22 @@ func TestLostNameTaken(t *testing.T) {
 // TestLostAndBack: a node that registers again has a full lease from then on, however
 // long it was away.
 func TestLostAndBack(t *testing.T) {
-	for name, boot := range map[string]uint64{"the same start": 1, "a new start": 2} {
+	const lease = 10 * time.Second
+	for name, c := range map[string]struct {
+		away time.Duration
+		boot uint64
+	}{
+		"the same start, given up": {time.Minute, 1},
+		"a new start, given up":    {time.Minute, 2},
+		"a new start in time":      {lease - time.Second, 2},
+	} {
 		t.Run(name, func(t *testing.T) {
-			serve(t, Config{Lease: 10 * time.Second}, []uint32{1, 1}, func(t *testing.T, r *reign) {
-				r.beatFor(time.Minute, 1)
+			serve(t, Config{Lease: lease}, []uint32{1, 1}, func(t *testing.T, r *reign) {
+				r.beatFor(c.away, 1)
 				up := nodeUp(2, 1)
-				up.GetNodeUp().Boot = boot
+				up.GetNodeUp().Boot = c.boot
 				r.do(up)
-				r.beatFor(9*time.Second, 1)
+				r.beatFor(lease-time.Second, 1)
 				if r.state.Node(2).Down {
 					t.Error("it was given up again before its lease was over")
 				}

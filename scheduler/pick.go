@@ -11,6 +11,7 @@ type Worker struct {
 	Pressure uint8 // of its machine, 0 to 255
 	Alive    bool  // its heartbeats arrive, and it takes work
 	Packs    map[string]bool
+	Stuck    bool // its slots are held for longer than was thought: nothing may wait there
 
 	picked uint64 // when it was picked last; breaks ties
 }
@@ -20,7 +21,7 @@ type Worker struct {
 // node so that its slots do not idle for a round trip; but never behind slots
 // that are all held by long ones.
 func (w *Worker) limit(ahead int) int {
-	if ahead == 0 || w.Slow >= w.Slots {
+	if ahead == 0 || w.Stuck || w.Slow >= w.Slots {
 		return w.Slots
 	}
 	return w.Slots + ahead*(w.Slots-w.Slow)/w.Slots

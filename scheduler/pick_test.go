@@ -14,6 +14,7 @@ func worker(number uint32, slots, running int, opts ...func(*Worker)) *Worker {
 }
 
 func short(w *Worker)                { w.Slow = 0 }
+func stuck(w *Worker)                { w.Stuck = true }
 func slow(n int) func(*Worker)       { return func(w *Worker) { w.Slow = n } }
 func dead(w *Worker)                 { w.Alive = false }
 func pressed(p uint8) func(*Worker)  { return func(w *Worker) { w.Pressure = p } }
@@ -53,6 +54,8 @@ func TestPick(t *testing.T) {
 		"a free slot goes first":        {[]*Worker{worker(1, 2, 5, short), worker(2, 2, 1)}, 3, 0, 2},
 		"long ones do not wait":         {[]*Worker{worker(1, 2, 2, short)}, 0, 0, 0},
 		"nor short ones behind them":    {[]*Worker{worker(1, 2, 2, slow(2))}, 100, 0, 0},
+		"nor any behind stuck slots":    {[]*Worker{worker(1, 2, 2, short, stuck)}, 100, 0, 0},
+		"though a free slot is free":    {[]*Worker{worker(1, 2, 1, short, stuck)}, 100, 0, 1},
 		"half the slots, half ahead":    {[]*Worker{worker(1, 2, 4, slow(1))}, 3, 0, 1},
 		"and not more":                  {[]*Worker{worker(1, 2, 5, slow(1))}, 3, 0, 0},
 	} {

@@ -161,6 +161,7 @@ func (s *Scheduler) Observe(c fsm.Changes) {
 		return
 	}
 	t.workers.refresh(c.Nodes)
+	t.workers.observe(c.Tasks)
 	for _, ch := range c.Tasks {
 		s.metrics.observe(ch)
 		t.pace.observe(ch)

@@ -17,8 +17,10 @@ const (
 	entriesInFlight = 4
 	// upkeepEvery is how often leases and limits are looked at.
 	upkeepEvery = 500 * time.Millisecond
-	// probeTimeout is how long a suspected node has to answer.
+	// probeTimeout is how long a suspected node has to answer. It is asked again at
+	// every probePause until something is certain.
 	probeTimeout = 2 * time.Second
+	probePause   = 50 * time.Millisecond
 )
 
 // term is one time of leading. All that a leader knows and the log does not is in
@@ -279,13 +281,35 @@ func (t *term) suspect(id string) {
 			defer t.probingMu.Unlock()
 			delete(t.probing, id)
 		}()
-		ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
-		defer cancel()
-		boot, err := t.cfg.Cluster.Probe(ctx, id)
-		if errors.Is(err, ErrDead) || err == nil && boot > n.Boot {
+		if t.gone(id, n.Boot) {
+			ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+			defer cancel()
 			t.giveUp(ctx, n, "its process is gone")
 		}
 	}()
+}
+
+// gone asks until a node answers, or it is proven that its start will not. A process
+// that is just ending gives neither: its port is still open, and nobody answers.
+func (t *term) gone(id string, boot uint64) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	for {
+		found, err := t.cfg.Cluster.Probe(ctx, id)
+		if err == nil {
+			return found > boot
+		}
+		if errors.Is(err, ErrDead) {
+			return true
+		}
+		select {
+		case <-time.After(probePause):
+		case <-ctx.Done():
+			return false
+		case <-t.ended:
+			return false
+		}
+	}
 }
 
 // giveUp declares a start of a node dead, so that its tasks run elsewhere.

@@ -47,6 +47,7 @@ func (r *reign) lead() {
 			r.beat(n.Number)
 		}
 	}
+	synctest.Wait()
 }
 
 // end ends it and waits for that.

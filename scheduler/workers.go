@@ -24,6 +24,7 @@ type workers struct {
 	packs map[uint32]packSet   // guarded by mu
 	turns map[uint32]uint64    // when picked last; guarded by mu
 	turn  uint64               // guarded by mu
+	stuck map[uint32]bool      // handed attempts back, and none ended since; guarded by mu
 }
 
 // packSet is what a node can run, read from one version of its record.
@@ -35,7 +36,7 @@ type packSet struct {
 func newWorkers(cfg *Config) *workers {
 	w := &workers{
 		cfg: cfg, seen: map[uint32]time.Time{}, beats: map[uint32]bool{},
-		packs: map[uint32]packSet{}, turns: map[uint32]uint64{},
+		packs: map[uint32]packSet{}, turns: map[uint32]uint64{}, stuck: map[uint32]bool{},
 	}
 	w.refresh(true)
 	return w
@@ -80,6 +81,24 @@ func (w *workers) heartbeat(h *fsm.Heartbeat) (back bool, err error) {
 	return back, nil
 }
 
+// observe learns whose slots are held for longer than the types of their tasks say:
+// nodes that handed attempts back without having started them.
+func (w *workers) observe(changes []fsm.Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range changes {
+		if c.Old == nil || c.Old.Status != fsm.Status_STARTED {
+			continue
+		}
+		node := c.Old.Place.GetNode()
+		if c.New.Status == fsm.Status_PENDING && len(c.New.Past) == len(c.Old.Past) {
+			w.stuck[node] = true
+		} else if w.stuck[node] {
+			delete(w.stuck, node)
+		}
+	}
+}
+
 // lapsed returns the nodes that have been silent for a lease.
 func (w *workers) lapsed() []*fsm.Node {
 	now := w.cfg.Now()
@@ -106,6 +125,7 @@ func (w *workers) list() []Worker {
 			Alive:    !n.Down && !n.Draining && w.beats[n.Number] && now.Sub(w.seen[n.Number]) < freshFor,
 			Packs:    w.packs[n.Number].set,
 			Pressure: w.cfg.Cluster.Pressure(n.Id),
+			Stuck:    w.stuck[n.Number],
 			picked:   w.turns[n.Number],
 		})
 	}
