@@ -13,8 +13,12 @@ import (
 
 const (
 	// entriesInFlight is how many log entries are on their way at once; commands
-	// that come meanwhile gather for the next.
+	// that come meanwhile gather for the next. Each entry costs every node a write
+	// to disk, so that beyond fewInFlight only large ones go: those for which
+	// so many tasks and reports have gathered.
 	entriesInFlight = 4
+	fewInFlight     = 2
+	muchGathered    = 256
 	// upkeepEvery is how often leases and limits are looked at.
 	upkeepEvery = 500 * time.Millisecond
 	// probeTimeout is how long a suspected node has to answer. It is asked again at
@@ -36,7 +40,8 @@ type term struct {
 	submits  chan *request // everything else
 	wake     chan struct{} // the state changed; capacity 1
 	ended    chan struct{} // closed when every request has its answer
-	room     chan struct{} // a token for each entry that may be in flight
+	inFlight atomic.Int32  // entries on their way
+	gathered atomic.Int64  // weight of the requests in the lanes
 	wg       sync.WaitGroup
 
 	flight  *flight
@@ -50,10 +55,11 @@ type term struct {
 
 // request is the commands of one call.
 type request struct {
-	cmds []*fsm.Command
-	outs []*fsm.Outcome
-	err  error
-	done chan struct{}
+	cmds   []*fsm.Command
+	weight int64 // tasks to queue, and other commands
+	outs   []*fsm.Outcome
+	err    error
+	done   chan struct{}
 }
 
 func (r *request) answer(err error) {
@@ -67,7 +73,6 @@ func newTerm(s *Scheduler, number uint64) *term {
 		pace:     newPace(),
 		finishes: make(chan *request, 64), submits: make(chan *request, 64),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
-		room:    make(chan struct{}, entriesInFlight),
 		probing: map[string]bool{},
 	}
 	t.workers = newWorkers(&s.cfg)
@@ -77,13 +82,15 @@ func newTerm(s *Scheduler, number uint64) *term {
 
 // do queues a call's commands for the next entry and waits for their outcomes.
 func (t *term) do(ctx context.Context, cmds []*fsm.Command) ([]*fsm.Outcome, error) {
-	r := &request{cmds: cmds, outs: make([]*fsm.Outcome, len(cmds)), done: make(chan struct{})}
+	r := &request{cmds: cmds, weight: weigh(cmds), outs: make([]*fsm.Outcome, len(cmds)), done: make(chan struct{})}
 	lane := t.submits
 	if len(cmds) > 0 && reports(cmds[0]) {
 		lane = t.finishes
 	}
 	select {
 	case lane <- r:
+		t.gathered.Add(r.weight)
+		t.poke()
 	case <-t.ended:
 		return nil, fsm.ErrNoLeader
 	case <-ctx.Done():
@@ -102,6 +109,16 @@ func (t *term) do(ctx context.Context, cmds []*fsm.Command) ([]*fsm.Outcome, err
 	default:
 		return nil, fsm.ErrNoLeader // it came after the last look at the lanes
 	}
+}
+
+func weigh(cmds []*fsm.Command) (weight int64) {
+	for _, c := range cmds {
+		weight++
+		if s := c.GetSubmit(); s != nil {
+			weight += int64(len(s.Tasks)) - 1
+		}
+	}
+	return weight
 }
 
 // reports says whether a command tells of something that has happened, and so
@@ -133,38 +150,41 @@ func (t *term) run(ctx context.Context) error {
 	due := time.NewTimer(0)
 	defer due.Stop()
 	for {
-		var first *request
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case first = <-t.finishes:
-		case first = <-t.submits:
 		case <-t.wake:
 		case <-due.C:
 		case <-upkeep.C:
 			t.upkeep(ctx)
 		}
-		select {
-		case t.room <- struct{}{}:
-		case <-ctx.Done():
-			if first != nil {
-				first.answer(fsm.ErrNoLeader)
-			}
-			return context.Cause(ctx)
-		}
-		e := t.build(t.gather(first))
-		if len(e.cmds) == 0 {
-			<-t.room
-			e.answer(nil, nil)
-		} else {
-			t.wg.Go(func() {
-				t.propose(ctx, e)
-				<-t.room
-				t.poke()
-			})
+		for more := true; more && t.room(); more = t.gathered.Load() > 0 {
+			t.step(ctx)
 		}
 		t.armDue(due)
 	}
+}
+
+// room says whether one more entry may be on its way. Where it may not, the end
+// of one that is wakes the loop.
+func (t *term) room() bool {
+	n := t.inFlight.Load()
+	return n < fewInFlight || n < entriesInFlight && t.gathered.Load() >= muchGathered
+}
+
+// step builds one entry and sends it on its way, if there is anything for it.
+func (t *term) step(ctx context.Context) {
+	e := t.build(t.gather())
+	if len(e.cmds) == 0 {
+		e.answer(nil, nil)
+		return
+	}
+	t.inFlight.Add(1)
+	t.wg.Go(func() {
+		t.propose(ctx, e)
+		t.inFlight.Add(-1)
+		t.poke()
+	})
 }
 
 // armDue sets the timer for the next scheduled task, if it is not due by now;
@@ -179,16 +199,14 @@ func (t *term) armDue(due *time.Timer) {
 }
 
 // gather returns the requests for the next entry, outcomes first.
-func (t *term) gather(first *request) []*request {
+func (t *term) gather() []*request {
 	var rs []*request
 	n := 0
-	if first != nil {
-		rs, n = append(rs, first), len(first.cmds)
-	}
 	for _, lane := range []chan *request{t.finishes, t.submits} {
 		for n < maxEntryCommands {
 			select {
 			case r := <-lane:
+				t.gathered.Add(-r.weight)
 				rs, n = append(rs, r), n+len(r.cmds)
 				continue
 			default:

@@ -124,7 +124,7 @@ func TestTermEndAnswersEveryone(t *testing.T) {
 				return fsm.ErrUnknown
 			}
 		}
-		const callers = 2 * entriesInFlight
+		const callers = 3 * fewInFlight
 		var mu sync.Mutex
 		got := map[error]int{}
 		var wg sync.WaitGroup
@@ -142,13 +142,58 @@ func TestTermEndAnswersEveryone(t *testing.T) {
 		}
 		r.end()
 		wg.Wait()
-		if got[fsm.ErrUnknown] != entriesInFlight || got[fsm.ErrNoLeader] != callers-entriesInFlight {
-			t.Errorf("got %v, want %d unknown, as they were in flight, and the rest without leader", got, entriesInFlight)
+		if got[fsm.ErrUnknown] != fewInFlight || got[fsm.ErrNoLeader] != callers-fewInFlight {
+			t.Errorf("got %v, want %d unknown, as they were in flight, and the rest without leader", got, fewInFlight)
 		}
 		r.lead()
 		r.cluster.propose = nil
 		r.do(submit(r.task("p.f")))
 	})
+}
+
+// TestTermRoom: small entries wait for one of the few in flight; where much has gathered,
+// more are on their way at once, but never more than entriesInFlight.
+func TestTermRoom(t *testing.T) {
+	for name, tt := range map[string]struct{ tasks, want int }{
+		"small": {1, fewInFlight},
+		"large": {muchGathered, entriesInFlight},
+	} {
+		t.Run(name, func(t *testing.T) {
+			serve(t, Config{}, []uint32{1}, func(t *testing.T, r *reign) {
+				gate := make(chan struct{})
+				inFlight := 0
+				var mu sync.Mutex
+				r.cluster.propose = func(context.Context) error {
+					mu.Lock()
+					inFlight++
+					mu.Unlock()
+					<-gate
+					return nil
+				}
+				var wg sync.WaitGroup
+				for range 2 * entriesInFlight {
+					var tasks []*fsm.New
+					for range tt.tasks {
+						tasks = append(tasks, r.task("p.f"))
+					}
+					wg.Go(func() {
+						if _, err := r.Do(t.Context(), []*fsm.Command{submit(tasks...)}); err != nil {
+							t.Errorf("Do: %v", err)
+						}
+					})
+					synctest.Wait()
+				}
+				mu.Lock()
+				got := inFlight
+				mu.Unlock()
+				if got != tt.want {
+					t.Errorf("%d entries are in flight, want %d", got, tt.want)
+				}
+				close(gate)
+				wg.Wait()
+			})
+		})
+	}
 }
 
 // TestTermPassesOnErrors: a failed entry is an error for those in it, and its tasks and
@@ -203,7 +248,7 @@ func TestTermOutcomesGoFirst(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		for range entriesInFlight + 1 { // the last one waits for room
+		for range fewInFlight + 1 { // the last one waits for room
 			call(submit(r.task("p.f")))
 		}
 		call(submit(r.task("q.f")))
