@@ -25,6 +25,7 @@ type note struct {
 	alive bool
 	since time.Time // of alive
 	heard bool      // by gossip in this run; false = only from peers.json
+	out   uint64    // the run that was removed from the cluster; 0 = none
 }
 
 // status turns what is known into a Status.
@@ -73,6 +74,16 @@ func (b *book) remember(p peer) {
 	defer b.mu.Unlock()
 	if b.notes[p.ID] == nil && p.ID != b.self {
 		b.notes[p.ID] = &note{id: p.ID, gossip: p.Gossip, meta: meta{name: p.Name, addr: p.Addr}, since: time.Now()}
+	}
+}
+
+// strike notes that the run of a node that was heard of last was removed from the cluster: gossip may call it alive for
+// some time yet.
+func (b *book) strike(id string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := b.notes[id]; n != nil {
+		n.out = n.boot
 	}
 }
 

@@ -82,6 +82,9 @@ func planNewcomer(s situation) change {
 		if !n.alive || n.status() != Alive || n.addr == "" || !s.sameCluster(n) || s.configured(n.id) || s.nameTaken(n) {
 			continue
 		}
+		if n.out != 0 && n.out >= n.boot {
+			continue // removed, and not started since
+		}
 		old, taken := s.serverAt(n.addr)
 		if !taken {
 			return change{what: addNonvoter, id: n.id, addr: n.addr, why: "it joined"}

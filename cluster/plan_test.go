@@ -47,6 +47,16 @@ func TestPlan(t *testing.T) {
 	}{
 		{name: "alone", words: "a:V:up"},
 		{name: "newcomer", words: "a:V:up b:-:up", want: addNonvoter, id: "b"},
+		{name: "removed and still called alive", words: "a:V:up b:-:up", alter: func(s *situation) {
+			n := s.notes["b"]
+			n.boot, n.out = 2, 2
+			s.notes["b"] = n
+		}},
+		{name: "removed and started again", words: "a:V:up b:-:up", alter: func(s *situation) {
+			n := s.notes["b"]
+			n.boot, n.out = 3, 2
+			s.notes["b"] = n
+		}, want: addNonvoter, id: "b"},
 		{name: "newcomer that is down", words: "a:V:up b:-:down"},
 		{name: "two stay one voter", words: "a:V:up b:N:ok"},
 		{name: "no even number", words: "a:V:up b:N:ok c:N:up"},

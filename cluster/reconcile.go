@@ -208,8 +208,9 @@ func (c *Cluster) remove(ctx context.Context, id string) error {
 	switch {
 	case id == c.cfg.ID: // raft shuts down by itself, see watchRaft
 	case alive:
+		c.book.strike(id)
 		if _, err := c.callShort(ctx, id, methodBye, nil); err != nil && !errors.Is(err, ErrUnknown) {
-			c.log.Warn("removed node was not told, it will come back as a new member", "node", id, "err", err)
+			c.log.Warn("removed node was not told, it is a new member if it starts again", "node", id, "err", err)
 		}
 	default:
 		c.book.forget(id)

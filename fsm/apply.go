@@ -11,6 +11,7 @@ const (
 	ReasonPanic      = "panic"       // the func panicked
 	ReasonTimeout    = "timeout"     // the attempt took too long
 	ReasonWorkerLost = "worker_lost" // its node died, or did not answer for a lease
+	ReasonCutOff     = "cut_off"     // its node lost contact with the leader, and stopped it
 	ReasonDrain      = "drain"       // its node is shutting down
 	ReasonNotStarted = "not_started" // its node had no slot for it after all
 	ReasonCancelled  = "cancelled"

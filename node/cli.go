@@ -26,6 +26,11 @@ const (
 	exitUnreachable = 3 // no node could be reached
 )
 
+// gcPercent is how much a node's heap may grow before it is collected, in percent of
+// what lives. A node's heap is small, some 20 MB, and much of its garbage short-lived:
+// measured against Go's 100, batches run a fifth faster at 20 MB more.
+const gcPercent = 200
+
 // version is written by the linker: -X pytasks/node.version=v1.2.3.
 var version = devel
 
@@ -43,6 +48,9 @@ func Main(packs ...taskpacks.Pack) {
 		fmt.Fprintf(os.Stderr, "pytasks: %s again: stopping at once\n", <-signals)
 		os.Exit(exitFailed)
 	}()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, packs: packs}
 	os.Exit(c.execute(ctx, os.Args[1:]))
 }

@@ -97,7 +97,7 @@ func (e *executor) abandon() {
 	for _, a := range e.attempts {
 		if a.state == attemptRunning {
 			a.cancel()
-			e.release(a, fsm.ReasonWorkerLost)
+			e.release(a, fsm.ReasonCutOff)
 		}
 	}
 }

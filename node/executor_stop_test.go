@@ -77,7 +77,7 @@ func TestExecutorAbandon(t *testing.T) {
 		s.assign(given(1, "waits", 1), given(2, "waits", 1))
 		s.abandon()
 		s.outcomes(0, 2)
-		s.releases(map[byte]string{1: fsm.ReasonWorkerLost, 2: fsm.ReasonNotStarted})
+		s.releases(map[byte]string{1: fsm.ReasonCutOff, 2: fsm.ReasonNotStarted})
 		if got := s.cause("b"); !errors.Is(got, context.Canceled) {
 			t.Errorf("the code was cancelled because %v, want %v", got, context.Canceled)
 		}
