@@ -46,6 +46,7 @@ bench: build ## the figures of the design's table, three nodes on this machine
 	@echo "== idle, wait at a follower";       ./pytasks bench --local 3 --tasks 2000 --connections 1 --wait --at follower
 	@echo "== reads, 64 connections";          ./pytasks bench --local 3 --tasks 100000 --connections 64 --get
 	@echo "== one node, single tasks";         ./pytasks bench --local 1 --tasks 50000 --connections 64
+	@echo "== memory, restarts, a deep queue, lost leaders"; ./deploy/bench.sh
 
 generate: ## make Go of fsm/fsm.proto
 	command -v protoc >/dev/null || { apt-get update && apt-get install -y protobuf-compiler; }
