@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"pytasks/cluster"
 	"pytasks/fsm"
 	"pytasks/httpapi"
 )
@@ -21,8 +20,13 @@ type tasks struct {
 	draining context.Context
 }
 
-// freshFor is how long a read may ask the leader for news of an unfinished task.
-const freshFor = 500 * time.Millisecond
+const (
+	// freshFor is how long a read may ask the leader for news of an unfinished task.
+	freshFor = 500 * time.Millisecond
+	// askAgain is how long after a failed question the next one is put, if no other
+	// leader is known sooner.
+	askAgain = 100 * time.Millisecond
+)
 
 // Task returns the record of a task.
 func (t *tasks) Task(ctx context.Context, id string, c httpapi.Consistency) (*fsm.Task, error) {
@@ -37,7 +41,7 @@ func (t *tasks) Task(ctx context.Context, id string, c httpapi.Consistency) (*fs
 	case c == httpapi.Stale:
 		return task, err
 	case errors.Is(err, fsm.ErrNotFound):
-		return t.ask(ctx, id)
+		return t.ask(ctx, methodTask, id)
 	case err != nil || task.Status.Final() || t.link.cluster.IsLeader():
 		return task, err
 	}
@@ -51,15 +55,12 @@ func (t *tasks) Task(ctx context.Context, id string, c httpapi.Consistency) (*fs
 	return task, nil
 }
 
-// ask has the leader confirm that a task is not known, or tell of it. While there
-// is no leader it waits for one.
-func (t *tasks) ask(ctx context.Context, id string) (*fsm.Task, error) {
+// ask has the leader tell of a task by one of its methods, or confirm that there is
+// none. While there is no leader it waits for one.
+func (t *tasks) ask(ctx context.Context, method, id string) (*fsm.Task, error) {
 	for {
 		changed := t.link.cluster.LeaderChanged()
-		if t.link.cluster.IsLeader() {
-			return t.state.Task(id)
-		}
-		answer, err := t.link.cluster.CallLeader(ctx, methodTask, []byte(id))
+		answer, err := t.link.cluster.CallLeader(ctx, method, []byte(id))
 		if err == nil {
 			return decodeTask(answer)
 		}
@@ -68,7 +69,7 @@ func (t *tasks) ask(ctx context.Context, id string) (*fsm.Task, error) {
 		}
 		select {
 		case <-changed:
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(askAgain):
 		case <-ctx.Done():
 			return nil, fsm.ErrNoLeader
 		}
@@ -86,17 +87,13 @@ func decodeTask(b []byte) (*fsm.Task, error) {
 // catchUp waits until this node's state has everything that was committed before.
 func (t *tasks) catchUp(ctx context.Context) error {
 	for {
-		index, err := t.link.cluster.ReadIndex(ctx)
-		if err == nil {
+		changed := t.link.cluster.LeaderChanged()
+		if index, err := t.link.cluster.ReadIndex(ctx); err == nil {
 			return t.state.WaitApplied(ctx, index)
 		}
-		if !errors.Is(err, cluster.ErrNoLeader) && !errors.Is(err, cluster.ErrNotLeader) {
-			if ctx.Err() != nil {
-				return fsm.ErrNoLeader
-			}
-		}
 		select {
-		case <-time.After(100 * time.Millisecond):
+		case <-changed:
+		case <-time.After(askAgain):
 		case <-ctx.Done():
 			return fsm.ErrNoLeader
 		}
@@ -132,7 +129,7 @@ func (t *tasks) Wait(ctx context.Context, id string) (*fsm.Task, error) {
 		}
 	}()
 	go func() {
-		task, err := t.waitThere(waitCtx, id)
+		task, err := t.ask(waitCtx, methodWait, id)
 		if err == nil || errors.Is(err, fsm.ErrNotFound) {
 			answers <- answer{task, err}
 		}
@@ -142,26 +139,6 @@ func (t *tasks) Wait(ctx context.Context, id string) (*fsm.Task, error) {
 		return a.task, a.err
 	case <-waitCtx.Done():
 		return t.latest(ctx, id)
-	}
-}
-
-// waitThere waits for a task on the leader, whoever that is.
-func (t *tasks) waitThere(ctx context.Context, id string) (*fsm.Task, error) {
-	for {
-		changed := t.link.cluster.LeaderChanged()
-		answer, err := t.link.cluster.CallLeader(ctx, methodWait, []byte(id))
-		if err == nil {
-			return decodeTask(answer)
-		}
-		if errors.Is(err, fsm.ErrNotFound) {
-			return nil, fsm.ErrNotFound
-		}
-		select {
-		case <-changed:
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
 	}
 }
 
