@@ -207,9 +207,9 @@ func TestDefaultDataDir(t *testing.T) {
 		want string
 	}{
 		{0, map[string]string{"HOME": "/root"}, "/var/lib/pytasks"},
-		{1000, map[string]string{"HOME": "/home/u"}, "/home/u/.local/share/pytasks"},
-		{1000, map[string]string{"HOME": "/home/u", "XDG_DATA_HOME": "/data"}, "/data/pytasks"},
-		{1000, map[string]string{"HOME": "/home/u", "XDG_DATA_HOME": "data"}, "/home/u/.local/share/pytasks"},
+		{1000, map[string]string{"HOME": "/people/u"}, "/people/u/.local/share/pytasks"},
+		{1000, map[string]string{"HOME": "/people/u", "XDG_DATA_HOME": "/data"}, "/data/pytasks"},
+		{1000, map[string]string{"HOME": "/people/u", "XDG_DATA_HOME": "data"}, "/people/u/.local/share/pytasks"},
 		{1000, nil, ""},
 	} {
 		if got := defaultDataDir(tt.uid, func(name string) string { return tt.env[name] }); got != tt.want {
