@@ -19,14 +19,17 @@ const (
 	// packAbove is where an entry is large enough for packing to pay: below it
 	// the bytes saved cost more time than they take.
 	packAbove = 16 << 10
-	// maxEntry bounds what an entry may unpack to, so that a damaged length
-	// cannot ask for all memory.
+	// maxEntry bounds an entry, and what one may unpack to, so that a damaged length
+	// cannot ask for all memory. A call of a node is below 20 MiB.
 	maxEntry = 64 << 20
 )
 
 // EncodeEntry returns the bytes of an entry for the log.
 func EncodeEntry(e *Entry) ([]byte, error) {
 	size := e.SizeVT()
+	if size > maxEntry {
+		return nil, fmt.Errorf("encode log entry: %d bytes, %d at most", size, maxEntry)
+	}
 	buf := make([]byte, 2+size)
 	buf[0], buf[1] = entryVersion, packedPlain
 	if _, err := e.MarshalToSizedBufferVT(buf[2:]); err != nil {

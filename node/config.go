@@ -54,7 +54,7 @@ type Config struct {
 	MaxQueued int
 	// MaxQueuedBytes is how many bytes of unfinished tasks the cluster takes. Default 1 GiB.
 	MaxQueuedBytes int64
-	// MaxBody is the largest request body in bytes. Default 16 MiB.
+	// MaxBody is the largest request body in bytes, 24 MiB at most. Default 16 MiB.
 	MaxBody int64
 	// TaskTimeout ends an attempt of a task that names no timeout of its own. Default 1h.
 	TaskTimeout time.Duration
@@ -64,6 +64,10 @@ type Config struct {
 	// Pprof serves /debug/pprof on the HTTP address. Default false.
 	Pprof bool
 }
+
+// maxBody bounds MaxBody: a request's tasks travel between nodes, and through the log,
+// in one piece, which may have 32 MiB with all that belongs to it.
+const maxBody = 24 << 20
 
 // DefaultConfig returns the configuration of a node that was told nothing.
 func DefaultConfig() Config {

@@ -86,6 +86,9 @@ func (c *Config) checkNumbers() error {
 			return fmt.Errorf("%s %d is less than one; write a number such as %s", n.flag, n.value, n.like)
 		}
 	}
+	if c.MaxBody > maxBody {
+		return fmt.Errorf("--max-body %d is too large, as a request goes through the log in one piece; write %dMiB at most", c.MaxBody, maxBody>>20)
+	}
 	return nil
 }
 

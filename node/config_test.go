@@ -172,6 +172,8 @@ func TestValidate(t *testing.T) {
 		{"negative slots", func(c *Config) { c.Slots = -4 }, []string{"--slots -4"}},
 		{"even voters", func(c *Config) { c.MaxVoters = 4 }, []string{"--max-voters 4 is even", "3 or 5"}},
 		{"no voters", func(c *Config) { c.MaxVoters = 0 }, []string{"--max-voters 0", "1, 3, 5"}},
+		{"largest body", func(c *Config) { c.MaxBody = 24 << 20 }, nil},
+		{"body too large for the log", func(c *Config) { c.MaxBody = 24<<20 + 1 }, []string{"--max-body", "write 24MiB at most"}},
 		{"negative drain", func(c *Config) { c.DrainTimeout = -1 }, []string{"--drain-timeout", "0s"}},
 		{"keep nothing", func(c *Config) { c.KeepFinished = 0 }, []string{"--keep-finished", "24h"}},
 		{"no queue", func(c *Config) { c.MaxQueued = 0 }, []string{"--max-queued 0", "500000"}},

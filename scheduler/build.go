@@ -57,10 +57,10 @@ func (e *entry) answer(outs []*fsm.Outcome, err error) {
 	}
 }
 
-func (e *entry) add(c *fsm.Command, o origin, size int) {
+func (e *entry) add(c *fsm.Command, o origin) {
 	e.cmds = append(e.cmds, c)
 	e.from = append(e.from, o)
-	e.bytes += size
+	e.bytes += size(c)
 }
 
 // build makes the next entry: the commands that were asked for, stamped with what
@@ -70,7 +70,7 @@ func (t *term) build(rs []*request) *entry {
 	e := &entry{now: t.lastNow, asked: rs}
 	if ms, ok := t.cfg.State.NextDue(); ok && ms <= e.now && !t.flight.ticking() {
 		e.ticks = true
-		e.add(&fsm.Command{Kind: &fsm.Command_Tick{Tick: &fsm.Tick{Limit: tickLimit}}}, origin{}, 16)
+		e.add(&fsm.Command{Kind: &fsm.Command_Tick{Tick: &fsm.Tick{Limit: tickLimit}}}, origin{})
 	}
 	b := t.board()
 	for _, r := range rs {
@@ -92,20 +92,15 @@ func (t *term) stamp(e *entry, b *board, c *fsm.Command, o origin) {
 			t.metrics.refused.Add(float64(len(k.Submit.Tasks)))
 			return
 		}
-		size := 0
 		for _, n := range k.Submit.Tasks {
-			size += len(n.Args) + 100
 			n.Place = nil // a second try may come with the first one's
 			t.place(e, b, n)
 		}
 		e.submit += len(k.Submit.Tasks)
-		e.add(c, o, size)
 	case *fsm.Command_Finish:
 		t.stampFinish(k.Finish)
-		e.add(c, o, len(k.Finish.Result)+64)
-	default:
-		e.add(c, o, 64)
 	}
+	e.add(c, o)
 }
 
 // full says whether the queue has no room for a Submit. What is in flight counts.
@@ -190,7 +185,7 @@ func (t *term) assignPending(e *entry, b *board) {
 		p := &fsm.Place{Node: w.Number, Boot: w.Boot}
 		e.add(&fsm.Command{Kind: &fsm.Command_Assign{Assign: &fsm.Assign{
 			Key: task.Key, Attempt: task.Attempt + 1, Place: p,
-		}}}, origin{}, 32)
+		}}}, origin{})
 		e.taken = append(e.taken, r)
 		e.placed = append(e.placed, placement{fsm.Start{Node: w.Number, Boot: w.Boot}, w.ID, &fsm.Task{
 			Key: task.Key, Name: task.Name, Type: task.Type, Args: task.Args, TimeoutMs: task.TimeoutMs,

@@ -57,6 +57,7 @@ type term struct {
 type request struct {
 	cmds   []*fsm.Command
 	weight int64 // tasks to queue, and other commands
+	bytes  int   // about what they take in an entry
 	outs   []*fsm.Outcome
 	err    error
 	done   chan struct{}
@@ -82,7 +83,7 @@ func newTerm(s *Scheduler, number uint64) *term {
 
 // do queues a call's commands for the next entry and waits for their outcomes.
 func (t *term) do(ctx context.Context, cmds []*fsm.Command) ([]*fsm.Outcome, error) {
-	r := &request{cmds: cmds, weight: weigh(cmds), outs: make([]*fsm.Outcome, len(cmds)), done: make(chan struct{})}
+	r := newRequest(cmds)
 	lane := t.submits
 	if len(cmds) > 0 && reports(cmds[0]) {
 		lane = t.finishes
@@ -111,14 +112,34 @@ func (t *term) do(ctx context.Context, cmds []*fsm.Command) ([]*fsm.Outcome, err
 	}
 }
 
-func weigh(cmds []*fsm.Command) (weight int64) {
+func newRequest(cmds []*fsm.Command) *request {
+	r := &request{cmds: cmds, outs: make([]*fsm.Outcome, len(cmds)), done: make(chan struct{})}
 	for _, c := range cmds {
-		weight++
+		r.bytes += size(c)
+		r.weight++
 		if s := c.GetSubmit(); s != nil {
-			weight += int64(len(s.Tasks)) - 1
+			r.weight += int64(len(s.Tasks)) - 1
 		}
 	}
-	return weight
+	return r
+}
+
+// size returns about how many bytes a command takes in an entry.
+func size(c *fsm.Command) int {
+	const fixed = 64
+	switch k := c.Kind.(type) {
+	case *fsm.Command_Submit:
+		n := fixed
+		for _, t := range k.Submit.Tasks {
+			n += len(t.Args) + fixed
+		}
+		return n
+	case *fsm.Command_Finish:
+		return fixed + len(k.Finish.Result)
+	case *fsm.Command_NodeUp:
+		return fixed + len(k.NodeUp.Packs)
+	}
+	return fixed
 }
 
 // reports says whether a command tells of something that has happened, and so
@@ -198,16 +219,17 @@ func (t *term) armDue(due *time.Timer) {
 	due.Reset(max(time.UnixMilli(ms).Sub(t.cfg.Now()), 5*time.Millisecond))
 }
 
-// gather returns the requests for the next entry, outcomes first.
+// gather returns the requests for the next entry, outcomes first. The last of them may
+// make it larger than an entry is meant to be, but no more than one.
 func (t *term) gather() []*request {
 	var rs []*request
-	n := 0
+	n, bytes := 0, 0
 	for _, lane := range []chan *request{t.finishes, t.submits} {
-		for n < maxEntryCommands {
+		for n < maxEntryCommands && bytes < maxEntryBytes {
 			select {
 			case r := <-lane:
 				t.gathered.Add(-r.weight)
-				rs, n = append(rs, r), n+len(r.cmds)
+				rs, n, bytes = append(rs, r), n+len(r.cmds), bytes+r.bytes
 				continue
 			default:
 			}

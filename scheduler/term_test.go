@@ -3,7 +3,9 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -194,6 +196,38 @@ func TestTermRoom(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestTermLargeRequests: however many large calls wait, an entry takes only what goes
+// into one, and the last of them.
+func TestTermLargeRequests(t *testing.T) {
+	serve(t, Config{}, []uint32{1}, func(t *testing.T, r *reign) {
+		gate := make(chan struct{})
+		r.cluster.propose = func(context.Context) error { <-gate; return nil }
+		const callers = 8
+		var wg sync.WaitGroup
+		for i := range fewInFlight + callers {
+			task := r.task("p.f")
+			if i >= fewInFlight { // the first go at once, and the others gather behind them
+				task.Args = fmt.Appendf(nil, `{"x":"%s"}`, strings.Repeat("x", maxEntryBytes*3/4))
+			}
+			wg.Go(func() {
+				if _, err := r.Do(t.Context(), []*fsm.Command{submit(task)}); err != nil {
+					t.Errorf("Do: %v", err)
+				}
+			})
+			synctest.Wait()
+		}
+		close(gate)
+		wg.Wait()
+		r.cluster.mu.Lock()
+		defer r.cluster.mu.Unlock()
+		for i, e := range r.cluster.entries {
+			if n := e.SizeVT(); n > 2*maxEntryBytes {
+				t.Errorf("entry %d has %d bytes, %d at most", i, n, 2*maxEntryBytes)
+			}
+		}
+	})
 }
 
 // TestTermPassesOnErrors: a failed entry is an error for those in it, and its tasks and
