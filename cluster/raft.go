@@ -12,9 +12,6 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// logCache is how many of the newest entries are kept in memory for followers. At up to 256 KiB each they must not be many.
-const logCache = 128
-
 const (
 	raftTimeout   = 10 * time.Second // of one exchange between two rafts
 	snapshotScale = 16 << 20         // bytes of a snapshot that may take one raftTimeout
@@ -41,6 +38,7 @@ func (c *Cluster) openRaft() (err error) {
 	conf := raft.DefaultConfig()
 	conf.LocalID = raft.ServerID(c.cfg.ID)
 	conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = t.Heartbeat, t.Election, t.Lease
+	conf.CommitTimeout = t.Commit
 	conf.MaxAppendEntries = 64
 	conf.TrailingLogs = c.cfg.TrailingLogs
 	conf.SnapshotThreshold = math.MaxUint64 // ours looks at bytes, see snapshots
@@ -62,12 +60,7 @@ func (c *Cluster) openRaft() (err error) {
 			return err
 		}
 	}
-	conf.CommitTimeout = t.Commit
-	cache, err := raft.NewLogCache(logCache, s.log)
-	if err != nil {
-		return err
-	}
-	if c.raft, err = raft.NewRaft(conf, c.cfg.FSM, cache, s.log, s.snapshots, c.transport); err != nil {
+	if c.raft, err = raft.NewRaft(conf, c.cfg.FSM, &logCache{LogStore: s.log}, s.log, s.snapshots, c.transport); err != nil {
 		return fmt.Errorf("open raft in %s: %w", c.cfg.Dir, err)
 	}
 	c.rememberServers()
