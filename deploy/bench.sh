@@ -77,8 +77,7 @@ deep() {
 		} >"$dir/batch"
 		curl -fs -o /dev/null -H 'Content-Type: application/json' --data-binary "@$dir/batch" "$(url 1)/tasks/batch"
 	done
-	while [ "$(count SCHEDULED)" -eq "$n" ]; do sleep 0.01; done
-	t=$(now)
+	t=$((at * 1000000000))
 	while [ $(($(count SUCCESS) - done0)) -lt "$n" ]; do sleep 0.01; done
 	echo $((n * 1000 / $(ms_since "$t")))
 }

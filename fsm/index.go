@@ -79,7 +79,7 @@ type index struct {
 	assigned map[uint32]*given                                 // STARTED, by node
 	counts   [Status_REVOKED + 1]int                           // unfinished tasks by status
 	bytes    int64                                             // of their args
-	records  int                                               // number of records held
+	held     int                                               // what the records held take, in bytes
 	kinds    map[string]string                                 // one copy of each type's name
 }
 
@@ -128,20 +128,24 @@ func (x *index) set(t *Task) (saved bool) {
 }
 
 const (
-	// maxRecords and maxRecordArgs bound what is held in memory of the records of
-	// unfinished tasks: short tasks are finished before the store is asked.
-	maxRecords    = 16 << 10
+	// maxHeld and maxRecordArgs bound what is held in memory of the records of
+	// unfinished tasks, in bytes: short tasks are finished before the store is
+	// asked, and some 100,000 small ones may wait without costing a read each.
+	maxHeld       = 64 << 20
 	maxRecordArgs = 2 << 10
+	// recordCost is about what a record takes beside its args.
+	recordCost = 480
 )
 
 func (x *index) hold(l *live, t *Task) {
+	cost := recordCost + l.size
 	if l.record != nil {
-		x.records--
+		x.held -= cost
 	}
 	l.record = nil
-	if t != nil && x.records < maxRecords && l.size <= maxRecordArgs {
+	if t != nil && x.held+cost <= maxHeld && l.size <= maxRecordArgs {
 		l.record = t
-		x.records++
+		x.held += cost
 	}
 }
 

@@ -65,13 +65,13 @@ func (v *invariants) check(m *machine) {
 		if l.record == nil {
 			continue
 		}
-		held++
+		held += recordCost + l.size
 		if !proto.Equal(l.record, v.tasks[key]) {
 			v.t.Fatalf("the index holds %v of task %s, want %v", l.record, key, v.tasks[key])
 		}
 	}
-	if held != m.index2().records {
-		v.t.Fatalf("%d records are held, counted as %d", held, m.index2().records)
+	if held != m.index2().held {
+		v.t.Fatalf("records of %d bytes are held, counted as %d", held, m.index2().held)
 	}
 	if got, want := dumpIndex(m.index2()), dumpIndex(rebuilt); got != want {
 		v.t.Fatalf("the index is\n%s\nthe records say\n%s", got, want)
