@@ -122,13 +122,6 @@ func (s *State) TaskByKey(k Key) (*Task, error) {
 	return s.task(k)
 }
 
-// Queued returns how many tasks are pending.
-func (s *State) Queued() int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.index.counts[Status_PENDING]
-}
-
 // NextDue returns the earliest time at which a scheduled task is due, in ms since
 // 1970.
 func (s *State) NextDue() (ms int64, ok bool) {

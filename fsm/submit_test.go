@@ -222,8 +222,8 @@ func TestQueueOrder(t *testing.T) {
 	if got, want := m.PendingPacks(), map[string]int{"p": 4, "q": 1}; !maps.Equal(got, want) {
 		t.Errorf("PendingPacks = %v, want %v", got, want)
 	}
-	if got := m.Queued(); got != 5 {
-		t.Errorf("Queued = %d, want 5", got)
+	if got := m.Counts().Tasks[Status_PENDING]; got != 5 {
+		t.Errorf("%d are pending, want 5", got)
 	}
 	m.ok(cancel(k(5).String()))
 	if got, want := m.PendingPacks(), map[string]int{"p": 4}; !maps.Equal(got, want) {

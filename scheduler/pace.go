@@ -3,8 +3,6 @@ package scheduler
 import (
 	"sync"
 	"time"
-
-	"pytasks/fsm"
 )
 
 const (
@@ -37,15 +35,6 @@ func (p *pace) ran(kind string, d time.Duration) {
 		return
 	}
 	p.mean[kind] = mean + paceWeight*(d.Seconds()-mean)
-}
-
-// observe learns that tasks of a type are long from attempts that were still
-// running when they ended without a report.
-func (p *pace) observe(c fsm.Change) {
-	if c.Old == nil || c.Old.Status != fsm.Status_STARTED || c.New.Reason != fsm.ReasonTimeout {
-		return
-	}
-	p.ran(c.New.Type, shortTask*10)
 }
 
 // ahead returns how many tasks of a type may wait at a node for each of its

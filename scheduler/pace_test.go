@@ -3,8 +3,6 @@ package scheduler
 import (
 	"testing"
 	"time"
-
-	"pytasks/fsm"
 )
 
 func TestPaceAhead(t *testing.T) {
@@ -53,20 +51,5 @@ func TestPaceSlow(t *testing.T) {
 	p.ran("p.long", time.Second)
 	if got := p.slow(map[string]int{"p.short": 100, "p.long": 2, "p.new": 3}); got != 5 {
 		t.Errorf("got %d slow, want 5: the long and the unknown ones", got)
-	}
-}
-
-// TestPaceTimeouts: a type that ends in timeouts, without a report, is long.
-func TestPaceTimeouts(t *testing.T) {
-	p := newPace()
-	p.ran("p.f", time.Millisecond)
-	for range 3 {
-		p.observe(fsm.Change{
-			Old: &fsm.Task{Type: "p.f", Status: fsm.Status_STARTED},
-			New: &fsm.Task{Type: "p.f", Status: fsm.Status_FAILURE, Reason: fsm.ReasonTimeout},
-		})
-	}
-	if got := p.ahead("p.f"); got != 0 {
-		t.Errorf("got %d ahead, want 0", got)
 	}
 }

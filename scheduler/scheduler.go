@@ -164,7 +164,6 @@ func (s *Scheduler) Observe(c fsm.Changes) {
 	t.workers.observe(c.Tasks)
 	for _, ch := range c.Tasks {
 		s.metrics.observe(ch)
-		t.pace.observe(ch)
 	}
 	t.poke()
 }
