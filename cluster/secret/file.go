@@ -1,0 +1,67 @@
+package secret
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// maxFile is the largest file of secrets, in bytes.
+const maxFile = 64 << 10
+
+// ReadFile reads secrets, one in a line: the first is used, the others are honoured too. Empty lines and those that begin
+// with # are skipped. A file that others can read is refused.
+func ReadFile(path string) ([]Secret, error) {
+	text, err := readPrivate(path)
+	if err != nil {
+		return nil, err
+	}
+	var all []Secret
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		s, err := Parse(line)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: %w", path, n, err)
+		}
+		all = append(all, s)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%s holds no secret: %w", path, err)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s holds no secret: make one with `pytasks secret new`", path)
+	}
+	return all, nil
+}
+
+// readPrivate reads a file that nobody else on the machine can read.
+func readPrivate(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	switch mode := info.Mode(); {
+	case !mode.IsRegular():
+		return nil, fmt.Errorf("%s is not a file", path)
+	case mode.Perm()&0o077 != 0:
+		return nil, fmt.Errorf("%s has the mode %04o, so that others on this machine can read it: chmod 0600 %[1]s", path, mode.Perm())
+	case info.Size() > maxFile:
+		return nil, fmt.Errorf("%s has %d bytes, %d at most", path, info.Size(), maxFile)
+	}
+	text := make([]byte, info.Size())
+	if _, err := f.ReadAt(text, 0); err != nil && len(text) > 0 {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return text, nil
+}
