@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"pytasks/node/failpoint"
 )
 
 // Methods of the package itself.
@@ -38,6 +40,7 @@ func (c *Cluster) adopt(id uuid.UUID) error {
 	if own != uuid.Nil {
 		return fmt.Errorf("this node belongs to cluster %s, not to %s: %w", own, id, ErrForeignCluster)
 	}
+	failpoint.Point("cluster.identity.before")
 	if err := saveJSON(c.cfg.Dir, identityFile, identity{Cluster: id}); err != nil {
 		return fmt.Errorf("save the cluster's id: %w", err)
 	}

@@ -34,6 +34,9 @@ type Cluster struct {
 	book   *book
 	gossip gossip
 
+	strangers *strangers
+	lobby     lobby
+
 	stores    *stores
 	raft      *raft.Raft
 	transport *raft.NetworkTransport
@@ -52,7 +55,7 @@ type Cluster struct {
 	membersChanged signal
 	wakeBootstrap  chan struct{} // capacity 1
 	wakeReconcile  chan struct{} // capacity 1
-	farewell       sync.Mutex    // held while Leave talks to memberlist
+	farewell       chan struct{} // capacity 1: taken while Leave talks to memberlist
 	fatalOnce      sync.Once
 	closeOnce      sync.Once
 	closeErr       error
@@ -67,7 +70,8 @@ func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 		return nil, err
 	}
 	c := &Cluster{cfg: cfg, log: cfg.Logger, book: newBook(cfg.ID), mux: newMux(nil),
-		wakeBootstrap: make(chan struct{}, 1), wakeReconcile: make(chan struct{}, 1)}
+		wakeBootstrap: make(chan struct{}, 1), wakeReconcile: make(chan struct{}, 1),
+		farewell: make(chan struct{}, 1), strangers: newStrangers(cfg.Logger)}
 	c.links.slots = make(map[string]*linkSlot)
 	c.links.answers.New = func() any { return make(chan answer, 1) }
 	c.gossip.changed, c.gossip.meta = make(chan struct{}, 1), make(chan struct{}, 1)
@@ -190,6 +194,14 @@ func (c *Cluster) advertised() string {
 // Addrs returns the addresses that others use: gossip's and the cluster port's.
 func (c *Cluster) Addrs() (gossip, cluster string) { return c.gossip.addr, c.addr }
 
+// ID returns the id of the cluster, "" until the node belongs to one.
+func (c *Cluster) ID() string {
+	if id := c.clusterID(); id != uuid.Nil {
+		return id.String()
+	}
+	return ""
+}
+
 // fatal tells the owner, once, that the process has to end.
 func (c *Cluster) fatal(err error) {
 	c.fatalOnce.Do(func() {
@@ -210,8 +222,8 @@ func (c *Cluster) Leave(ctx context.Context) error {
 	c.noteSelf()
 	done := make(chan error, 1)
 	go func() { // Close waits for it
-		c.farewell.Lock()
-		defer c.farewell.Unlock()
+		c.farewell <- struct{}{}
+		defer func() { <-c.farewell }()
 		if c.life.Err() != nil {
 			done <- ErrClosed
 			return
@@ -237,8 +249,8 @@ func (c *Cluster) Close() error {
 			c.transport.Close()
 		}
 		c.end()
-		c.farewell.Lock() // memberlist must not be left after its shutdown
-		defer c.farewell.Unlock()
+		c.farewell <- struct{}{} // memberlist must not be left after its shutdown
+		defer func() { <-c.farewell }()
 		var stopped raft.Future
 		if c.raft != nil {
 			stopped = c.raft.Shutdown()

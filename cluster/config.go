@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"github.com/hashicorp/memberlist"
 	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"pytasks/cluster/secret"
 )
 
 const (
@@ -50,8 +53,11 @@ type Config struct {
 	MaxVoters int
 	// Info is gossiped with the node and found in Member.Info; at most 200 bytes. nil = nothing.
 	Info []byte
-	// GossipKey encrypts gossip (16, 24 or 32 bytes). nil = plain text.
-	GossipKey []byte
+	// Secrets encrypt gossip and, unless Identity does, calls between nodes; they are followed while they change.
+	// nil = plain text.
+	Secrets *secret.Ring
+	// Identity is who this node is on the cluster port. nil = one that is made of Secrets.
+	Identity Identity
 
 	// FSM is the replicated state machine. It may be a raft.BatchingFSM.
 	FSM raft.FSM
@@ -73,6 +79,8 @@ type Config struct {
 
 	// Network carries connections; its zero value is TCP.
 	Network Network
+	// OpenLog opens raft's log in a directory; nil = raft-boltdb in raft.db.
+	OpenLog func(dir string) (LogStore, error)
 	// Timing holds the durations; its zero value is right for a local network.
 	Timing Timing
 	// TrailingLogs is how many entries stay in the log after a snapshot. 0 = 10,240; less only in tests.
@@ -83,7 +91,14 @@ type Config struct {
 	SnapshotEntries int64
 }
 
-// Network is how connections are made; a simulation or TLS goes here.
+// Identity gives the two sides of mutual TLS. The id of a node is read from its certificate by secret.PeerID; a
+// certificate without one is that of any node.
+type Identity interface {
+	Server() *tls.Config
+	Client() *tls.Config
+}
+
+// Network is how connections are made; a simulation goes here.
 type Network struct {
 	Listen func(addr string) (net.Listener, error)                           // nil = TCP
 	Dial   func(ctx context.Context, addr string) (net.Conn, error)          // nil = TCP
@@ -92,7 +107,7 @@ type Network struct {
 
 // Timing is every duration of the package. Zero fields take the default named beside them.
 type Timing struct {
-	Heartbeat     time.Duration // raft's heartbeat timeout: 1 s
+	Heartbeat     time.Duration // raft's heartbeat timeout: 750 ms
 	Election      time.Duration // raft's election timeout: Heartbeat
 	Lease         time.Duration // a leader without a majority steps down after: 500 ms
 	Commit        time.Duration // followers learn of a commit after one to two times: 100 ms; each costs an idle leader a call per member
@@ -114,7 +129,7 @@ func (cfg *Config) setDefaults() {
 		}
 	}
 	t := &cfg.Timing
-	def(&t.Heartbeat, time.Second)
+	def(&t.Heartbeat, 750*time.Millisecond)
 	def(&t.Election, t.Heartbeat)
 	def(&t.Lease, min(500*time.Millisecond, t.Heartbeat))
 	def(&t.Commit, 100*time.Millisecond)
@@ -148,6 +163,12 @@ func (cfg *Config) setDefaults() {
 	if cfg.Network.Listen == nil {
 		cfg.Network.Listen = func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
 	}
+	if cfg.Secrets != nil && cfg.Identity == nil {
+		cfg.Identity = secret.NewIdentity(cfg.Secrets, cfg.ID, time.Now)
+	}
+	if cfg.OpenLog == nil {
+		cfg.OpenLog = openBolt
+	}
 	if cfg.Network.Dial == nil {
 		cfg.Network.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
 			var d net.Dialer
@@ -177,8 +198,8 @@ func (cfg *Config) validate() error {
 	case cfg.FSM == nil || cfg.Applied == nil:
 		return fmt.Errorf("cluster needs a state machine and its applied index")
 	}
-	if n := len(cfg.GossipKey); n != 0 && n != 16 && n != 24 && n != 32 {
-		return fmt.Errorf("gossip key has %d bytes: use 16, 24 or 32", n)
+	if cfg.Identity != nil && cfg.Secrets == nil {
+		return fmt.Errorf("an identity without a secret: gossip needs one, give both or neither")
 	}
 	for _, addr := range append([]string{cfg.GossipAddr, cfg.Addr}, cfg.Join...) {
 		if _, _, err := net.SplitHostPort(addr); err != nil {

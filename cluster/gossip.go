@@ -60,12 +60,15 @@ func (c *Cluster) openGossip() error {
 	conf.AdvertiseAddr, conf.AdvertisePort = advertise, port
 	conf.TCPTimeout = gossipTimeout
 	conf.RetransmitMult = 4
+	conf.EnableCompression = false // of some 100 bytes, at the cost of all the rest of gossip
 	conf.PushPullInterval = 10 * time.Second
 	conf.DeadNodeReclaimTime = 15 * time.Second
-	conf.SecretKey = c.cfg.GossipKey
+	if err := c.lockGossip(conf); err != nil {
+		return err
+	}
 	d := delegate{c}
 	conf.Delegate, conf.Events, conf.Alive, conf.Merge = d, d, d, d
-	conf.Logger = log.New(newGossipLog(c.log), "", 0)
+	conf.Logger = log.New(newGossipLog(c.log, c.strangers), "", 0)
 	if p := c.cfg.Timing.GossipProbe; p > 0 {
 		conf.ProbeInterval, conf.ProbeTimeout = p, p/2
 		conf.GossipInterval = min(conf.GossipInterval, p)
@@ -188,9 +191,10 @@ func (c *Cluster) watchBook(ctx context.Context) {
 		c.adoptHeard(notes)
 		if peers := peersOf(notes, c.cfg.ID); !slices.Equal(peers, saved) {
 			if err := saveJSON(c.cfg.Dir, peersFile, peers); err != nil {
-				c.log.Warn("cannot save the addresses of members", "err", err)
+				c.log.Warn("cannot save the addresses of members", "err", err) // in a minute it is tried again
+			} else {
+				saved = peers
 			}
-			saved = peers
 		}
 		c.membersChanged.fire()
 		poke(c.wakeBootstrap)

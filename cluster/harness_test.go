@@ -17,6 +17,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
 	"go.uber.org/goleak"
+
+	"pytasks/cluster/secret"
 )
 
 func TestMain(m *testing.M) {
@@ -111,12 +113,15 @@ type testNode struct {
 	fatal chan error
 }
 
+// testSecret is that of all nodes whose test gives them no other.
+var testSecret = sync.OnceValue(secret.New)
+
 // config returns a configuration with short times and free ports.
 func config(t testing.TB, name string) Config {
 	t.Helper()
 	return Config{
 		Dir: t.TempDir(), ID: uuid.NewString(), Boot: 1, Name: name,
-		GossipAddr: "127.0.0.1:0", Addr: "127.0.0.1:0",
+		GossipAddr: "127.0.0.1:0", Addr: "127.0.0.1:0", Secrets: secret.NewRing(testSecret()),
 		Timing: Timing{
 			Heartbeat: 250 * time.Millisecond, Lease: 150 * time.Millisecond, Commit: 5 * time.Millisecond,
 			Reconcile: 30 * time.Millisecond, Stable: 60 * time.Millisecond, Dead: 400 * time.Millisecond,

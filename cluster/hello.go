@@ -97,9 +97,13 @@ func (c *Cluster) judge(proto byte, h hello) *Sentinel {
 	return nil
 }
 
-// greet answers the hello of a new connection and reports whether it may go on.
-func (c *Cluster) greet(conn net.Conn, proto byte, r *bufio.Reader) (hello, bool) {
+// greet answers the hello of a new connection and reports whether it may go on. certified is who the other side is by its
+// certificate, "" if that does not say.
+func (c *Cluster) greet(conn net.Conn, proto byte, r *bufio.Reader, certified string) (hello, bool) {
 	h, err := readHello(r)
+	if err == nil && certified != "" && certified != h.id {
+		err = fmt.Errorf("node %q has the certificate of node %q", h.id, certified)
+	}
 	if err != nil {
 		c.log.Debug("connection refused", "addr", conn.RemoteAddr(), "err", err)
 		return h, false

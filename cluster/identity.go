@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"github.com/google/uuid"
+
+	"pytasks/node/failpoint"
 )
 
 const (
@@ -40,7 +42,7 @@ func loadJSON(dir, name string, v any) error {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
-		return fmt.Errorf("read %s in %s: %w", name, dir, err)
+		return fmt.Errorf("%s is damaged: %w: put it back from a copy, or %s", filepath.Join(dir, name), err, advice)
 	}
 	return nil
 }
@@ -55,6 +57,7 @@ func saveJSON(dir, name string, v any) error {
 	if err := writeSynced(tmp, append(raw, '\n')); err != nil {
 		return fmt.Errorf("write %s: %w", tmp, err)
 	}
+	failpoint.Point("cluster.save.middle")
 	if err := os.Rename(tmp, filepath.Join(dir, name)); err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func (c *Cluster) joinFirst(ctx context.Context) error {
 				c.joined.Store(true)
 				return c.checkName()
 			}
-			c.log.Debug("join failed", "err", err)
+			c.noteJoinFailed(err)
 			foreign = foreign || strings.Contains(err.Error(), ErrForeignCluster.text)
 		case <-ctx.Done():
 			return nil
@@ -63,6 +63,9 @@ func (c *Cluster) checkName() error {
 		}
 		if own != uuid.Nil && n.cluster == uuid.Nil {
 			continue // the other is new
+		}
+		if n.addr == c.addr {
+			continue // its process has ended: this one has its port
 		}
 		return fmt.Errorf("name %q is already used by a live node at %s: choose another name: %w", c.cfg.Name, n.addr,
 			ErrNameTaken)
@@ -101,7 +104,7 @@ func (c *Cluster) keepJoined(ctx context.Context) {
 				return
 			}
 			if _, err := c.gossip.list.Join([]string{addr}); err != nil {
-				c.log.Debug("join failed", "addr", addr, "err", err)
+				c.noteJoinFailed(err)
 				continue
 			}
 			c.noteJoined()

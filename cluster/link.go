@@ -252,6 +252,12 @@ func (c *Cluster) dialNode(ctx context.Context, proto byte, expect, addr string)
 		return nil, nil, hello{}, ErrClosed
 	}
 	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
+	conn, err = c.dialled(conn, expect)
+	if err != nil {
+		conn.Close()
+		return nil, nil, hello{}, fmt.Errorf("greet %s: %w: %w", addr, ErrUnreachable, err)
+	}
 	r, h, err := c.connect(conn, proto, expect, deadline)
 	if err != nil {
 		conn.Close()

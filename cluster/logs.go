@@ -99,12 +99,13 @@ func (r *raftLog) StandardWriter(*hclog.StandardLoggerOptions) io.Writer { retur
 
 // gossipLog passes memberlist's lines, such as "[WARN] memberlist: text", to slog.
 type gossipLog struct {
-	log   *slog.Logger
-	limit *limiter
+	log       *slog.Logger
+	limit     *limiter
+	strangers *strangers
 }
 
-func newGossipLog(l *slog.Logger) io.Writer {
-	return &gossipLog{log: l, limit: &limiter{last: make(map[string]time.Time)}}
+func newGossipLog(l *slog.Logger, s *strangers) io.Writer {
+	return &gossipLog{log: l, limit: &limiter{last: make(map[string]time.Time)}, strangers: s}
 }
 
 // Write takes one line.
@@ -120,6 +121,10 @@ func (g *gossipLog) Write(line []byte) (int, error) {
 			level = slog.LevelInfo
 		}
 		line = bytes.TrimPrefix(rest, []byte("memberlist: "))
+	}
+	if text := string(line); otherSecret(text) {
+		g.strangers.note("gossip", text)
+		level = slog.LevelDebug
 	}
 	if ctx := context.Background(); g.log.Enabled(ctx, level) {
 		key, _, _ := bytes.Cut(line, []byte(":"))

@@ -7,23 +7,27 @@ import (
 	"hash/crc32"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"pytasks/node/failpoint"
 )
 
 const (
+	logFile     = "raft.db"
 	deleteChunk = 2048 // entries per write transaction, so that compaction cannot stall an append
 	openTimeout = 2 * time.Second
 	sumVersion  = 1
 	sumSize     = 1 + 4
 )
 
-// entryStore is what logStore wraps: a raft log and its stable values.
-type entryStore interface {
+// LogStore keeps a raft log and raft's stable values.
+type LogStore interface {
 	raft.LogStore
 	raft.StableStore
 	Close() error
@@ -33,7 +37,8 @@ type entryStore interface {
 // data), an end of the process when a call fails or hangs (raft never replaces a leader whose disk hangs), and counts
 // of what was appended since the last snapshot.
 type logStore struct {
-	store   entryStore
+	store   LogStore
+	path    string // of its file
 	hang    time.Duration
 	fatal   func(error)
 	observe func(time.Duration) // of each append; set before raft starts
@@ -41,27 +46,57 @@ type logStore struct {
 	entries atomic.Int64
 }
 
-// openLogStore opens raft.db in dir. It fails, rather than wait, if another process has it open.
-func openLogStore(dir string, hang time.Duration, fatal func(error)) (*logStore, error) {
-	path := filepath.Join(dir, "raft.db")
+// newLogStore puts a log store around the log in dir.
+func newLogStore(store LogStore, dir string, hang time.Duration, fatal func(error)) *logStore {
+	return &logStore{
+		store: store, path: filepath.Join(dir, logFile), hang: hang, fatal: fatal, observe: func(time.Duration) {},
+	}
+}
+
+// openBolt opens raft.db in dir. It fails, rather than wait, if another process has it open.
+func openBolt(dir string) (_ LogStore, err error) {
+	path := filepath.Join(dir, logFile)
+	if err := checkLogFile(path); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the raft log %s is damaged: %v: %s", path, p, advice)
+		}
+	}()
 	db, err := raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{
 		Timeout: openTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
 	}})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("open raft log %s: the data directory is in use by another process", path)
 	}
+	if errors.Is(err, bolterrors.ErrIncompatibleValue) {
+		return nil, fmt.Errorf("the raft log %s is damaged: %w: %s", path, err, advice)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open raft log %s: %w", path, err)
 	}
-	return &logStore{store: db, hang: hang, fatal: fatal, observe: func(time.Duration) {}}, nil
+	return db, nil
 }
 
-// guard runs one call to the store and makes it fatal if it takes too long.
+// guard runs one call to the store and makes it fatal if it takes too long. It looks several times, each a step after
+// the last, so that a process that was stopped meanwhile, and wakes with every timer overdue, does not blame its disk.
 func (s *logStore) guard(what string, call func() error) error {
-	alarm := time.AfterFunc(s.hang, func() {
-		s.fatal(fmt.Errorf("%s takes longer than %s: the disk hangs", what, s.hang))
-	})
+	const looks = 10
+	var ended atomic.Bool
+	var look func(left int)
+	look = func(left int) {
+		switch {
+		case ended.Load():
+		case left == 0:
+			s.fatal(fmt.Errorf("%s takes longer than %s: the disk hangs", what, s.hang))
+		default:
+			time.AfterFunc(s.hang/looks, func() { look(left - 1) })
+		}
+	}
+	alarm := time.AfterFunc(s.hang/looks, func() { look(looks - 1) })
 	defer alarm.Stop()
+	defer ended.Store(true)
 	return call()
 }
 
@@ -99,8 +134,7 @@ func (s *logStore) GetLog(index uint64, entry *raft.Log) error {
 }
 
 func (s *logStore) corrupt(index uint64, why string) error {
-	err := fmt.Errorf("the raft log on this node is corrupt: entry %d: %s: give the node an empty data directory, it "+
-		"will fetch everything from the others", index, why)
+	err := fmt.Errorf("the raft log %s is damaged: entry %d: %s: %s", s.path, index, why, advice)
 	s.fatal(err)
 	return err
 }
@@ -133,12 +167,14 @@ func (s *logStore) StoreLogs(entries []*raft.Log) error {
 		summed[i] = &copies[i]
 		size += len(entry.Data)
 	}
-	err := s.guard("append to raft log", func() error { return s.store.StoreLogs(summed) })
-	if err != nil {
-		err = fmt.Errorf("append to raft log: %w", err)
-		s.fatal(err)
-		return err
+	err := failpoint.Err("raft.append.before")
+	if err == nil {
+		err = s.guard("append to raft log", func() error { return s.store.StoreLogs(summed) })
 	}
+	if err != nil {
+		return s.failed("append to raft log", err)
+	}
+	failpoint.Point("raft.append.after")
 	s.bytes.Add(int64(size))
 	s.entries.Add(int64(len(entries)))
 	s.observe(time.Since(start))
@@ -160,6 +196,7 @@ func (s *logStore) DeleteRange(first, last uint64) error {
 		if err := s.guard("delete from raft log", func() error { return s.store.DeleteRange(from, to) }); err != nil {
 			return err
 		}
+		failpoint.Point("raft.compact.middle")
 		if first > start {
 			last = from - 1
 		} else {
@@ -172,19 +209,28 @@ func (s *logStore) DeleteRange(first, last uint64) error {
 
 // Set stores a stable value.
 func (s *logStore) Set(key, val []byte) error {
-	return s.vital(s.guard("write raft state", func() error { return s.store.Set(key, val) }))
+	if err := s.guard("write raft state", func() error { return s.store.Set(key, val) }); err != nil {
+		return s.failed("write raft state", err)
+	}
+	return nil
 }
 
 // SetUint64 stores a stable number.
 func (s *logStore) SetUint64(key []byte, val uint64) error {
-	return s.vital(s.guard("write raft state", func() error { return s.store.SetUint64(key, val) }))
+	if err := s.guard("write raft state", func() error { return s.store.SetUint64(key, val) }); err != nil {
+		return s.failed("write raft state", err)
+	}
+	failpoint.Point("raft.stable.after")
+	return nil
 }
 
-func (s *logStore) vital(err error) error {
-	if err != nil {
-		err = fmt.Errorf("write raft state: %w", err)
-		s.fatal(err)
+// failed ends the process over a write that failed.
+func (s *logStore) failed(what string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		what += fmt.Sprintf(": no space is left in %s: free some and start the node again", filepath.Dir(s.path))
 	}
+	err = fmt.Errorf("%s: %w", what, err)
+	s.fatal(err)
 	return err
 }
 

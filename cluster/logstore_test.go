@@ -17,11 +17,11 @@ import (
 func openTestStore(t *testing.T, dir string) (*logStore, *[]error) {
 	t.Helper()
 	var fatals []error
-	s, err := openLogStore(dir, time.Minute, func(err error) { fatals = append(fatals, err) })
+	store, err := openBolt(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, &fatals
+	return newLogStore(store, dir, time.Minute, func(err error) { fatals = append(fatals, err) }), &fatals
 }
 
 func entries(first, last uint64) []*raft.Log {
@@ -93,7 +93,7 @@ func TestLogStoreIsOpenedOnce(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := openTestStore(t, dir)
 	defer s.close()
-	_, err := openLogStore(dir, time.Minute, func(error) {})
+	_, err := openBolt(dir)
 	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("second open: got %v", err)
 	}
@@ -106,7 +106,7 @@ func TestLogStoreDeletesInChunks(t *testing.T) {
 	if err := s.StoreLogs(entries(1, n)); err != nil {
 		t.Fatal(err)
 	}
-	fake := &fakeStore{entryStore: s.store}
+	fake := &fakeStore{LogStore: s.store}
 	s.store = fake
 	check := func(first, last uint64) {
 		t.Helper()
@@ -145,7 +145,7 @@ func TestLogStoreDeletesInChunks(t *testing.T) {
 
 // fakeStore fails or hangs on request.
 type fakeStore struct {
-	entryStore
+	LogStore
 	hang    chan struct{}
 	fail    error
 	after   func()
@@ -160,13 +160,13 @@ func (f *fakeStore) StoreLogs(logs []*raft.Log) error {
 	if f.fail != nil {
 		return f.fail
 	}
-	return f.entryStore.StoreLogs(logs)
+	return f.LogStore.StoreLogs(logs)
 }
 
 func (f *fakeStore) DeleteRange(first, last uint64) error {
 	f.deletes++
 	f.largest = max(f.largest, last-first+1)
-	err := f.entryStore.DeleteRange(first, last)
+	err := f.LogStore.DeleteRange(first, last)
 	f.after()
 	return err
 }
@@ -175,7 +175,7 @@ func TestLogStoreHangIsFatal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := make(chan struct{})
 		fatal := make(chan error, 10)
-		s := &logStore{store: &fakeStore{entryStore: inmem{raft.NewInmemStore()}, hang: hang}, hang: 10 * time.Second,
+		s := &logStore{store: &fakeStore{LogStore: inmem{raft.NewInmemStore()}, hang: hang}, hang: 10 * time.Second,
 			fatal: func(err error) { fatal <- err }, observe: func(time.Duration) {}}
 		start := time.Now()
 		done := make(chan error)
@@ -193,7 +193,7 @@ func TestLogStoreHangIsFatal(t *testing.T) {
 func TestLogStoreFailureIsFatal(t *testing.T) {
 	full := errors.New("no space left on device")
 	var fatal error
-	s := &logStore{store: &fakeStore{entryStore: inmem{raft.NewInmemStore()}, fail: full}, hang: time.Minute,
+	s := &logStore{store: &fakeStore{LogStore: inmem{raft.NewInmemStore()}, fail: full}, hang: time.Minute,
 		fatal: func(err error) { fatal = err }, observe: func(time.Duration) {}}
 	if err := s.StoreLogs(entries(1, 1)); !errors.Is(err, full) || !errors.Is(fatal, full) {
 		t.Errorf("got %v and fatal %v, want both %v", err, fatal, full)

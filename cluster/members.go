@@ -90,6 +90,9 @@ func (c *Cluster) roles() map[string]Role {
 	return roles
 }
 
+// Votes reports whether the node with the given id is a voter.
+func (c *Cluster) Votes(id string) bool { return c.roles()[id] == Voter }
+
 // Status is this node's view of the log.
 type Status struct {
 	ClusterID     string // "" = not in a cluster yet

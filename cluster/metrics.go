@@ -58,7 +58,7 @@ func newMetrics(c *Cluster, registry prometheus.Registerer) *metrics {
 	index("pytasks_raft_last_index", "Index of the last entry in the log.", (*raft.Raft).LastIndex)
 	gauge("pytasks_raft_applied_index", "Index that the state machine has applied.",
 		func() float64 { return float64(c.cfg.Applied()) })
-	m.all = append(m.all, m.calls, m.serves, m.propose, m.store, &memberCollector{c},
+	m.all = append(m.all, m.calls, m.serves, m.propose, m.store, &memberCollector{c}, c.strangers.all,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "pytasks_raft_elections_won_total",
 			Help: "Times that this node became the leader."}, func() float64 { return float64(c.office.terms.Load()) }))
 	return m

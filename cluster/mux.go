@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -47,6 +48,35 @@ func (m *mux) close() {
 	}
 }
 
+// lobby holds the connections that have not said yet who is there. When it is full, who has waited longest has to go:
+// members are through in milliseconds, so that strangers who say nothing do not keep them out.
+type lobby struct {
+	mu    sync.Mutex
+	conns []net.Conn // guarded by mu; in the order in which they came, maxShaking at most
+}
+
+func (l *lobby) enter(conn net.Conn) {
+	l.mu.Lock()
+	l.conns = append(l.conns, conn)
+	var first net.Conn
+	if len(l.conns) > maxShaking {
+		first = l.conns[0]
+		l.conns = slices.Delete(l.conns, 0, 1)
+	}
+	l.mu.Unlock()
+	if first != nil {
+		first.Close()
+	}
+}
+
+func (l *lobby) leave(conn net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i := slices.Index(l.conns, conn); i >= 0 {
+		l.conns = slices.Delete(l.conns, i, i+1)
+	}
+}
+
 type trackedConn struct {
 	net.Conn
 	mux *mux
@@ -87,34 +117,52 @@ func (c *Cluster) accept(ctx context.Context) {
 			continue
 		}
 		pause = 0
-		if conn, ok := c.mux.track(conn); ok {
-			c.wg.Go(func() { c.welcome(ctx, conn) })
+		conn, ok := c.mux.track(conn)
+		if !ok {
+			continue
+		}
+		c.lobby.enter(conn)
+		c.wg.Go(func() { c.welcome(ctx, conn) })
+	}
+}
+
+// welcome finds out who is there and what for, and serves calls until the connection ends or passes it to raft.
+func (c *Cluster) welcome(ctx context.Context, conn net.Conn) {
+	raw := conn
+	conn, r, proto, from, ok := c.identify(raw)
+	c.lobby.leave(raw)
+	switch {
+	case !ok:
+		conn.Close()
+	case proto == protoCall:
+		c.serve(ctx, conn, r, from)
+	default:
+		select {
+		case c.mux.raft <- &bufferedConn{Conn: conn, r: r}:
+		case <-ctx.Done():
+			conn.Close()
 		}
 	}
 }
 
-// welcome reads the first byte and the hello, and serves calls until the connection ends or passes it to raft.
-func (c *Cluster) welcome(ctx context.Context, conn net.Conn) {
-	conn.SetDeadline(time.Now().Add(helloTimeout))
-	r := bufio.NewReaderSize(conn, 64<<10)
-	proto, err := r.ReadByte()
+// identify reads the first byte and the hello of a new connection.
+func (c *Cluster) identify(raw net.Conn) (conn net.Conn, r *bufio.Reader, proto byte, from string, ok bool) {
+	raw.SetDeadline(time.Now().Add(helloTimeout))
+	conn, certified, err := c.accepted(raw)
+	if err != nil {
+		if foreign(err) {
+			c.strangers.note("calls", raw.RemoteAddr().String()+": "+err.Error())
+		} else {
+			c.log.Debug("connection refused", "addr", raw.RemoteAddr(), "err", err)
+		}
+		return raw, nil, 0, "", false
+	}
+	r = bufio.NewReaderSize(conn, 64<<10)
+	proto, err = r.ReadByte()
 	if err != nil || (proto != protoRaft && proto != protoCall) {
 		c.log.Debug("connection refused: not this protocol", "addr", conn.RemoteAddr())
-		conn.Close()
-		return
+		return conn, nil, 0, "", false
 	}
-	h, ok := c.greet(conn, proto, r)
-	if !ok || conn.SetDeadline(time.Time{}) != nil {
-		conn.Close()
-		return
-	}
-	if proto == protoCall {
-		c.serve(ctx, conn, r, h.id)
-		return
-	}
-	select {
-	case c.mux.raft <- &bufferedConn{Conn: conn, r: r}:
-	case <-ctx.Done():
-		conn.Close()
-	}
+	h, ok := c.greet(conn, proto, r, certified)
+	return conn, r, proto, h.id, ok && conn.SetDeadline(time.Time{}) == nil
 }

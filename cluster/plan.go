@@ -215,10 +215,11 @@ func (s situation) serverAt(addr string) (raft.Server, bool) {
 	return raft.Server{}, false
 }
 
-// nameTaken reports whether another live member has the newcomer's name.
+// nameTaken reports whether another live member has the newcomer's name. One whose address the newcomer has is not alive,
+// whatever gossip says yet.
 func (s situation) nameTaken(newcomer note) bool {
 	for id, n := range s.notes {
-		if id != newcomer.id && n.name == newcomer.name && n.status() == Alive && s.configured(id) {
+		if id != newcomer.id && n.name == newcomer.name && n.addr != newcomer.addr && n.status() == Alive && s.configured(id) {
 			return true
 		}
 	}

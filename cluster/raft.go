@@ -22,6 +22,9 @@ func (c *Cluster) openRaft() (err error) {
 	defer func() {
 		if p := recover(); p != nil { // raft panics over an entry that it cannot read
 			err = fmt.Errorf("open raft in %s: %v", c.cfg.Dir, p)
+			if text := fmt.Sprint(p); !strings.Contains(text, advice) {
+				err = fmt.Errorf("%w: %s", err, advice)
+			}
 		}
 	}()
 	s := c.stores
@@ -50,6 +53,9 @@ func (c *Cluster) openRaft() (err error) {
 	if err != nil {
 		return fmt.Errorf("look at raft data: %w", err)
 	}
+	if err := c.checkOwner(); err != nil {
+		return err
+	}
 	switch {
 	case exists:
 		if err := c.checkData(conf); err != nil {
@@ -60,11 +66,45 @@ func (c *Cluster) openRaft() (err error) {
 			return err
 		}
 	}
-	if c.raft, err = raft.NewRaft(conf, c.cfg.FSM, &logCache{LogStore: s.log}, s.log, s.snapshots, c.transport); err != nil {
+	s.snapshots.started = true
+	if c.raft, err = raft.NewRaft(conf, c.cfg.FSM, &logCache{LogStore: s.log}, s.log, s.snapshots,
+		raftTransport{c.transport}); err != nil {
 		return fmt.Errorf("open raft in %s: %w", c.cfg.Dir, err)
 	}
 	c.rememberServers()
 	return nil
+}
+
+// ownerKey is where raft.db keeps the id of its node.
+const ownerKey = "pytasks.node"
+
+// checkOwner refuses the log of another node, whose votes and promises were not this one's, and an empty log where this
+// node has a past: it would vote again in a term in which it has voted, and forget entries that were acknowledged.
+func (c *Cluster) checkOwner() error {
+	log := c.stores.log
+	owner, err := log.Get([]byte(ownerKey))
+	if err != nil && err.Error() != "not found" { // no sentinel of raft's
+		return fmt.Errorf("read raft log %s: %w", log.path, err)
+	}
+	if string(owner) == c.cfg.ID {
+		return nil
+	}
+	if len(owner) > 0 {
+		return fmt.Errorf("the raft log %s is that of node %s, but this is node %s: data of two nodes were mixed up; put "+
+			"each back, or %s", log.path, owner, c.cfg.ID, advice)
+	}
+	_, last, err := c.stores.span()
+	if err != nil {
+		return err
+	}
+	snapshot, err := c.stores.newestSnapshot()
+	if err != nil {
+		return err
+	}
+	if last == 0 && (c.clusterID() != uuid.Nil || snapshot > 0 || c.cfg.Applied() > 0) {
+		return fmt.Errorf("the raft log %s is gone, but the node has been in a cluster: %s", log.path, advice)
+	}
+	return log.Set([]byte(ownerKey), []byte(c.cfg.ID))
 }
 
 // checkData looks whether log, snapshots and state belong together, and decides whether raft restores its newest
@@ -74,7 +114,8 @@ func (c *Cluster) checkData(conf *raft.Config) error {
 	if err != nil {
 		return err
 	}
-	snapshot, err := c.stores.newestSnapshot()
+	applied := c.cfg.Applied()
+	snapshot, damage, err := c.stores.snapshots.settle(applied)
 	if err != nil {
 		return err
 	}
@@ -88,15 +129,18 @@ func (c *Cluster) checkData(conf *raft.Config) error {
 			return err
 		}
 	}
-	applied := c.cfg.Applied()
+	if first > snapshot+1 {
+		why := "and the snapshots before it are gone"
+		if damage != nil {
+			why = fmt.Sprintf("and what comes before it is damaged (%s)", strings.ReplaceAll(damage.Error(), "\n", "; "))
+		}
+		return fmt.Errorf("the raft log %s begins at entry %d %s: %s", c.stores.log.path, first, why, advice)
+	}
 	if newest := max(last, snapshot); applied > newest {
-		return fmt.Errorf("the state has applied entry %d but the log in %s ends at %d: the log was lost; give the "+
-			"node an empty data directory", applied, c.cfg.Dir, newest)
+		return fmt.Errorf("the state has applied entry %d but the raft log %s ends at %d: the log was lost; %s",
+			applied, c.stores.log.path, newest, advice)
 	}
-	if first > 1 && snapshot == 0 && applied+1 < first {
-		return fmt.Errorf("the log in %s begins at entry %d and its snapshots are gone: give the node an empty data "+
-			"directory", c.cfg.Dir, first)
-	}
+	c.stores.snapshots.discardDamaged()
 	conf.NoSnapshotRestoreOnStart = applied >= snapshot
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+
+	"pytasks/node/failpoint"
 )
 
 const (
@@ -165,6 +167,12 @@ func (c *Cluster) change(ctx context.Context, step change, version uint64) error
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", step.what, step.id, err)
+	}
+	switch step.what {
+	case addNonvoter:
+		failpoint.Point("cluster.nonvoter.after")
+	case remove:
+		failpoint.Point("cluster.remove.after")
 	}
 	c.log.Info("membership changed", "change", step.what, "node", step.id, "why", step.why)
 	c.membersChanged.fire()

@@ -65,10 +65,10 @@ func (s *server) read(ctx context.Context, in *frameReader, handlers *sync.WaitG
 				s.out.sendPair(kindError, id, ErrNoMethod.code, []byte(err.Error()))
 				continue
 			}
-			ctx, cancel := context.WithCancel(ctx)
-			s.mu.Lock()
-			s.running[id] = cancel
-			s.mu.Unlock()
+			ctx, ok := s.begin(ctx, id)
+			if !ok { // no node of ours does that
+				return fmt.Errorf("request %d came again while it ran", id)
+			}
 			handlers.Go(func() { s.answer(ctx, m, id, body) })
 		case kindCancel:
 			s.mu.Lock()
@@ -82,6 +82,17 @@ func (s *server) read(ctx context.Context, in *frameReader, handlers *sync.WaitG
 			return fmt.Errorf("unexpected frame of kind %d", kind)
 		}
 	}
+}
+
+// begin notes a request as running; false = one with its id does already.
+func (s *server) begin(ctx context.Context, id uint32) (context.Context, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running[id] != nil {
+		return nil, false
+	}
+	ctx, s.running[id] = context.WithCancel(ctx)
+	return ctx, true
 }
 
 func (s *server) answer(ctx context.Context, m *method, id uint32, body []byte) {

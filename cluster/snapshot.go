@@ -6,27 +6,32 @@ import (
 	"fmt"
 	"path/filepath"
 	"time"
-
-	"github.com/hashicorp/raft"
 )
 
-const keepSnapshots = 2
+const (
+	keepSnapshots = 2
+	// A snapshot that failed is tried again after this many ticks of the trigger, then twice as many, and so on: on a
+	// full disk each try writes until the disk is full.
+	snapshotPause    = 1
+	maxSnapshotPause = 64
+)
 
 // stores are raft's files.
 type stores struct {
 	log       *logStore
-	snapshots *raft.FileSnapshotStore
+	snapshots *snapshotStore
 }
 
 func openStores(cfg Config, fatal func(error)) (*stores, error) {
 	dir := filepath.Join(cfg.Dir, "raft")
-	log, err := openLogStore(dir, cfg.Timing.StoreHang, fatal)
+	store, err := cfg.OpenLog(dir)
 	if err != nil {
 		return nil, err
 	}
-	snapshots, err := raft.NewFileSnapshotStoreWithLogger(dir, keepSnapshots, newRaftLog(cfg.Logger))
+	log := newLogStore(store, dir, cfg.Timing.StoreHang, fatal)
+	snapshots, err := openSnapshots(dir, cfg.Logger)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open snapshots in %s: %w", dir, err), log.close())
+		return nil, errors.Join(err, log.close())
 	}
 	return &stores{log, snapshots}, nil
 }
@@ -66,6 +71,7 @@ func (c *Cluster) snapshots(ctx context.Context) {
 	}
 	ticker := time.NewTicker(c.cfg.Timing.SnapshotCheck)
 	defer ticker.Stop()
+	wait, pause := 0, snapshotPause // in ticks
 	for {
 		select {
 		case <-ctx.Done():
@@ -73,14 +79,21 @@ func (c *Cluster) snapshots(ctx context.Context) {
 		case <-ticker.C:
 		}
 		bytes, entries := log.bytes.Load(), log.entries.Load()
-		if bytes < max(c.cfg.SnapshotBytes, c.cfg.StateSize()/4) && entries < c.cfg.SnapshotEntries {
+		due := bytes >= max(c.cfg.SnapshotBytes, c.cfg.StateSize()/4) || entries >= c.cfg.SnapshotEntries
+		if wait--; wait > 0 || !due && !c.stores.snapshots.wanted.Load() {
 			continue
 		}
 		start := time.Now()
+		c.stores.snapshots.wanted.Store(false)
 		if err := c.raft.Snapshot().Error(); err != nil {
-			c.log.Debug("no snapshot now", "err", err) // the next tick tries again
+			c.stores.snapshots.wanted.Store(true)
+			wait, pause = pause, min(2*pause, maxSnapshotPause)
+			if pause > 4*snapshotPause { // raft has many reasons for "not now"; this one lasts
+				c.log.Warn("no snapshot, the log grows; it will be tried again", "err", err)
+			}
 			continue
 		}
+		wait, pause = 0, snapshotPause
 		log.bytes.Add(-bytes)
 		log.entries.Add(-entries)
 		c.log.Info("snapshot taken", "bytes_logged", bytes, "entries_logged", entries, "took", time.Since(start))

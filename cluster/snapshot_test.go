@@ -7,8 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"pytasks/cluster/secret"
 )
 
 func TestSnapshotByEntriesAndBytes(t *testing.T) {
@@ -124,14 +127,16 @@ func TestSnapshotReachesANewNode(t *testing.T) {
 
 func TestConfigIsValidated(t *testing.T) {
 	for want, alter := range map[string]func(*Config){
-		"node id":          func(cfg *Config) { cfg.ID = "" },
-		"node name":        func(cfg *Config) { cfg.Name = strings.Repeat("x", 65) },
-		"node info":        func(cfg *Config) { cfg.Info = make([]byte, 201) },
-		"odd number":       func(cfg *Config) { cfg.MaxVoters = 4 },
-		"host:port":        func(cfg *Config) { cfg.Join = []string{"somewhere"} },
-		"join address":     func(cfg *Config) { cfg.BootstrapExpect = 3 },
-		"reserved":         func(cfg *Config) { cfg.Handlers = map[string]Handler{"cluster.x": echo} },
-		"gossip key":       func(cfg *Config) { cfg.GossipKey = []byte("short") },
+		"node id":      func(cfg *Config) { cfg.ID = "" },
+		"node name":    func(cfg *Config) { cfg.Name = strings.Repeat("x", 65) },
+		"node info":    func(cfg *Config) { cfg.Info = make([]byte, 201) },
+		"odd number":   func(cfg *Config) { cfg.MaxVoters = 4 },
+		"host:port":    func(cfg *Config) { cfg.Join = []string{"somewhere"} },
+		"join address": func(cfg *Config) { cfg.BootstrapExpect = 3 },
+		"reserved":     func(cfg *Config) { cfg.Handlers = map[string]Handler{"cluster.x": echo} },
+		"identity without": func(cfg *Config) {
+			cfg.Secrets, cfg.Identity = nil, secret.NewIdentity(secret.NewRing(secret.New()), "x", time.Now)
+		},
 		"bind cluster":     func(cfg *Config) { cfg.Addr = "192.0.2.1:1" },
 		"bind gossip":      func(cfg *Config) { cfg.GossipAddr = "192.0.2.1:1" },
 		"max voters":       func(cfg *Config) { cfg.MaxVoters = -1 },

@@ -99,6 +99,31 @@ func TestDeadVoterIsReplaced(t *testing.T) {
 	waitEntry(t, []*testNode{spare}, "x")
 }
 
+// TestEmptyDiskAtTheSameAddress: a voter dies, and a node with its name and address and an empty disk starts before anyone
+// has noticed. It is let in, and takes the vote.
+func TestEmptyDiskAtTheSameAddress(t *testing.T) {
+	nodes := trio(t)
+	lead := leader(t, nodes)
+	rest := followers(nodes, lead)
+	dead := rest[0]
+	cfg := config(t, dead.cfg.Name)
+	cfg.GossipAddr, cfg.Addr = dead.Addrs()
+	cfg.Join = gossipAddrs([]*testNode{lead, rest[1]})
+	dead.Close()
+	n := open(t, cfg)
+	eventually(t, "the new node votes", func() bool {
+		select {
+		case err := <-n.fatal:
+			t.Fatalf("the new node was stopped: %v", err)
+		default:
+		}
+		s := lead.Status()
+		return len(s.Voters) == 3 && slices.Contains(s.Voters, cfg.ID)
+	})
+	propose(t, lead, "x")
+	waitEntry(t, []*testNode{n}, "x")
+}
+
 func TestAllRestartAtOtherAddresses(t *testing.T) {
 	nodes := trio(t)
 	propose(t, leader(t, nodes), "before")
