@@ -1,20 +1,30 @@
 package fsm
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
-// maxLost is how often a task may take its node down before it fails.
-const maxLost = 3
+const (
+	// maxLost is how often a task may take its node down before it fails.
+	maxLost = 3
+	// maxLog is how much of an attempt's log is kept, in bytes: its end.
+	maxLog = 64 << 10
+)
 
 // Reasons that a task's record, or an attempt in it, ends with.
 const (
-	ReasonError      = "error"       // the func returned an error
-	ReasonPanic      = "panic"       // the func panicked
-	ReasonTimeout    = "timeout"     // the attempt took too long
-	ReasonWorkerLost = "worker_lost" // its node died, or did not answer for a lease
-	ReasonCutOff     = "cut_off"     // its node lost contact with the leader, and stopped it
-	ReasonDrain      = "drain"       // its node is shutting down
-	ReasonNotStarted = "not_started" // its node had no slot for it after all
-	ReasonCancelled  = "cancelled"
+	ReasonError       = "error"       // the func returned an error
+	ReasonPanic       = "panic"       // the func panicked
+	ReasonTimeout     = "timeout"     // the attempt took too long
+	ReasonWorkerLost  = "worker_lost" // its node died, or did not answer for a lease
+	ReasonCutOff      = "cut_off"     // its node lost contact with the leader, and stopped it
+	ReasonDrain       = "drain"       // its node is shutting down
+	ReasonNotStarted  = "not_started" // its node had no slot for it after all
+	ReasonCancelled   = "cancelled"
+	ReasonCrash       = "crash"        // the process that ran it died
+	ReasonMemory      = "memory"       // it took more memory than it may
+	ReasonPackRemoved = "pack_removed" // its pack was removed by force
 )
 
 // apply applies one log entry. It is arithmetic: what it does depends on the
@@ -30,7 +40,10 @@ func (s *State) apply(index uint64, e *Entry) ([]*Outcome, error) {
 	outs := make([]*Outcome, len(e.Commands))
 	for i, c := range e.Commands {
 		var err error
-		if outs[i], err = a.command(c); err != nil {
+		if outs[i], err = a.command(c); err == nil {
+			err = a.note(i, c, outs[i])
+		}
+		if err != nil {
 			s.mu.Unlock()
 			return nil, fmt.Errorf("apply command %d of log entry %d: %w", i, index, err)
 		}
@@ -38,6 +51,7 @@ func (s *State) apply(index uint64, e *Entry) ([]*Outcome, error) {
 	if len(a.ended) > 0 {
 		s.active.endings = append(s.active.endings, ending{endingKey(s.now, index), a.ended})
 	}
+	a.keepAudits()
 	s.advance(index)
 	s.mu.Unlock()
 	s.publish(a.changes)
@@ -47,7 +61,10 @@ func (s *State) apply(index uint64, e *Entry) ([]*Outcome, error) {
 // makeRoom writes the memtable first where the entry needs to find everything in
 // the store, or where writing has fallen behind. mu is held.
 func (s *State) makeRoom(e *Entry) error {
-	full := s.active.size() >= maxBehind
+	if broken := s.broken.Load(); broken != nil {
+		return broken
+	}
+	full := s.active.full(maxBehind)
 	for _, c := range e.Commands {
 		if _, ok := c.Kind.(*Command_Purge); ok {
 			full = true
@@ -85,9 +102,15 @@ type applier struct {
 	*State
 	changes Changes
 	ended   []byte // tasks that the entry finished, see appendEnded
+	actor   *Actor // of the current command, nil if nobody asked for it
+	what    string // what the current command changed, where the command does not tell
 }
 
 func (a *applier) command(c *Command) (*Outcome, error) {
+	a.what = ""
+	if a.actor = c.Actor; len(c.Actor.GetSub()) > maxUserName {
+		return &Outcome{Code: Code_MISFIT}, nil
+	}
 	switch k := c.Kind.(type) {
 	case *Command_Submit:
 		return a.submit(k.Submit)
@@ -109,6 +132,22 @@ func (a *applier) command(c *Command) (*Outcome, error) {
 		return a.nodeDown(k.NodeDown)
 	case *Command_NodeDrain:
 		return a.nodeDrain(k.NodeDrain)
+	case *Command_PackPut:
+		return a.packPut(k.PackPut)
+	case *Command_PackUse:
+		return a.packUse(k.PackUse)
+	case *Command_PackRemove:
+		return a.packRemove(k.PackRemove)
+	case *Command_NodePacks:
+		return a.nodePacks(k.NodePacks)
+	case *Command_UserPut:
+		return a.userPut(k.UserPut)
+	case *Command_UserRemove:
+		return a.userRemove(k.UserRemove)
+	case *Command_KeysPut:
+		return a.keysPut(k.KeysPut)
+	case *Command_SecretPut:
+		return a.secretPut(k.SecretPut)
 	default:
 		return nil, fmt.Errorf("command %T is not known to this build", k)
 	}
@@ -118,9 +157,13 @@ func (a *applier) command(c *Command) (*Outcome, error) {
 func (a *applier) put(old, t *Task) {
 	saved := a.index.set(t)
 	a.active.tasks[Key(t.Key)] = change{t, saved}
+	a.active.bytes += len(t.Args) + len(t.Result) + len(t.Log)
+	if t.ArgsBlob != nil || t.ResultBlob != nil {
+		a.active.refer(t)
+	}
 	if t.Status.Final() {
 		a.done.counts[t.Status]++
-		a.done.bytes += int64(t.SizeVT())
+		a.done.bytes += t.size()
 		a.ended = appendEnded(a.ended, t)
 	}
 	a.changes.Tasks = append(a.changes.Tasks, Change{old, t})
@@ -168,14 +211,18 @@ func (a *applier) current(key []byte, attempt uint32) (*Task, *Outcome, error) {
 }
 
 func (a *applier) finish(c *Finish) (*Outcome, error) {
+	if !c.ResultBlob.fits() {
+		return &Outcome{Code: Code_MISFIT}, nil
+	}
 	old, out, err := a.current(c.Key, c.Attempt)
 	if old == nil {
 		return out, err
 	}
 	t := old.next()
 	t.StartedMs = max(old.AssignedMs, a.now-c.RunUs/1000)
+	t.Log = c.Log[max(0, len(c.Log)-maxLog):]
 	if c.Error == nil {
-		t.Result = c.Result
+		t.Result, t.ResultBlob = c.Result, c.ResultBlob
 		t.end(a.now, Status_SUCCESS, "")
 		a.put(old, t)
 		return &Outcome{Status: t.Status}, nil
@@ -187,6 +234,7 @@ func (a *applier) finish(c *Finish) (*Outcome, error) {
 	} else {
 		t.endAttempt(a.now, c.Reason, c.Error.Message)
 		t.Status, t.DueMs = Status_RETRY, a.now+max(0, c.RetryInMs)
+		t.Log = bytes.Clone(t.Log) // see newTask
 	}
 	a.put(old, t)
 	return &Outcome{Status: t.Status}, nil
@@ -222,11 +270,7 @@ func (a *applier) requeue(old *Task, reason string) *Task {
 }
 
 func (a *applier) cancel(c *Cancel) (*Outcome, error) {
-	k, ok := a.key(c.Id)
-	if !ok {
-		return &Outcome{Code: Code_NOT_FOUND}, nil
-	}
-	old, err := a.task(k)
+	old, err := a.taskByID(c.Id)
 	if err != nil || old == nil {
 		return &Outcome{Code: Code_NOT_FOUND}, err
 	}

@@ -3,25 +3,28 @@ package fsm
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
 
 // benchEntries returns n log entries of 100 Submits of one placed task each, and
-// of the results of the tasks of the entry before: what a busy leader writes.
-func benchEntries(t failer, first uint64, n int) []*raft.Log {
+// of the results of the tasks of the entry before: what a busy leader writes. The Submits
+// are asked for by actor.
+func benchEntries(t failer, first uint64, n int, actor *Actor) []*raft.Log {
 	log := make([]*raft.Log, n)
 	var last []Key
 	for i := range log {
 		var cmds []*Command
 		keys := make([]Key, 100)
 		for j := range keys {
-			keys[j] = NewKey()
+			keys[j] = NewKey(time.Now())
 			cmds = append(cmds, submit(&New{
 				Key: keys[j][:], Type: "test.add", Args: []byte(`{"a":12345,"b":67890}`), Priority: DefaultPriority,
 				TimeoutMs: 60000, Retry: &Retry{MaxAttempts: 3, InitialMs: 1000, Factor: 2, MaxMs: 60000, Jitter: 0.1},
 				Place: place(uint32(1+j%2), 1),
 			}))
+			cmds[len(cmds)-1].Actor = actor
 		}
 		for _, key := range last {
 			cmds = append(cmds, finish(key, 1, `80235`))
@@ -34,8 +37,20 @@ func benchEntries(t failer, first uint64, n int) []*raft.Log {
 
 // BenchmarkApply applies entries of 100 placed tasks and 100 results.
 func BenchmarkApply(b *testing.B) {
+	for _, bench := range actors {
+		b.Run(bench.name, func(b *testing.B) { benchApply(b, bench.actor) })
+	}
+}
+
+// actors are who asks for what the benchmarks apply.
+var actors = []struct {
+	name  string
+	actor *Actor
+}{{"nobody", nil}, {"user", &Actor{Sub: "somebody@example.org", Addr: "2001:db8::1234:5678"}}}
+
+func benchApply(b *testing.B, actor *Actor) {
 	m := newCluster(b)
-	log := benchEntries(b, m.index+1, b.N)
+	log := benchEntries(b, m.index+1, b.N, actor)
 	m.cfg.Observe = func(Changes) {} // keeps nothing
 	fsm := m.FSM()
 	b.ReportAllocs()
@@ -49,13 +64,19 @@ func BenchmarkApply(b *testing.B) {
 
 // BenchmarkFlush writes memtables of flushSize finished tasks.
 func BenchmarkFlush(b *testing.B) {
+	for _, bench := range actors {
+		b.Run(bench.name, func(b *testing.B) { benchFlush(b, bench.actor) })
+	}
+}
+
+func benchFlush(b *testing.B, actor *Actor) {
 	m := newCluster(b)
 	m.cfg.Observe = func(Changes) {} // keeps nothing
 	still(m.State)
 	b.ReportAllocs()
 	for b.Loop() {
 		b.StopTimer()
-		for _, l := range benchEntries(b, m.Applied()+1, flushSize/100) {
+		for _, l := range benchEntries(b, m.Applied()+1, flushSize/100, actor) {
 			m.FSM().Apply(l)
 		}
 		b.StartTimer()
@@ -70,7 +91,7 @@ func BenchmarkFlush(b *testing.B) {
 func BenchmarkTaskFinished(b *testing.B) {
 	m := newCluster(b)
 	m.changes = nil
-	for _, l := range benchEntries(b, m.index+1, 1000) {
+	for _, l := range benchEntries(b, m.index+1, 1000, nil) {
 		m.FSM().Apply(l)
 	}
 	m.mustFlush()
@@ -91,7 +112,8 @@ func BenchmarkTaskFinished(b *testing.B) {
 	}
 }
 
-// BenchmarkLoad opens a store with a million finished tasks.
+// BenchmarkLoad opens a store with a million finished tasks: what is done over all of
+// its pages first, and the rest.
 func BenchmarkLoad(b *testing.B) {
 	if testing.Short() {
 		b.Skip("it takes a while to fill")
@@ -100,12 +122,24 @@ func BenchmarkLoad(b *testing.B) {
 	m := newCluster(b)
 	m.cfg.Observe = func(Changes) {} // keeps nothing
 	for m.Counts().Finished < tasks {
-		for _, l := range benchEntries(b, m.Applied()+1, 500) {
+		for _, l := range benchEntries(b, m.Applied()+1, 500, nil) {
 			m.FSM().Apply(l)
 		}
 	}
 	m.mustFlush()
 	path := killed(b, m.State, b.TempDir()+"/copy") + "/state.db"
+	b.Run("verify", func(b *testing.B) {
+		for b.Loop() {
+			if err := verifyStore(path); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("load", func(b *testing.B) { benchLoad(b, path, tasks) })
+	b.ReportMetric(float64(m.Size())/float64(m.Counts().Finished), "stored-B/task")
+}
+
+func benchLoad(b *testing.B, path string, tasks int) {
 	for b.Loop() {
 		db, err := openStore(path)
 		if err != nil {
@@ -118,9 +152,8 @@ func BenchmarkLoad(b *testing.B) {
 		if s.done.counts[Status_SUCCESS] < tasks {
 			b.Fatal(fmt.Errorf("loaded %d tasks", s.done.counts[Status_SUCCESS]))
 		}
-		if err := db.Close(); err != nil {
+		if err := db.close(); err != nil {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(m.Size())/float64(m.Counts().Finished), "stored-B/task")
 }

@@ -12,16 +12,25 @@ import (
 // written without waiting for the disk: a killed process loses nothing of it, as
 // the kernel keeps the pages, but a machine that goes down may lose some. So the
 // file is trusted if it was closed cleanly, or if the machine has been up since
-// it was opened.
-type bootMark struct{ path string }
+// it was opened, and if no damage was found in it since.
+type bootMark struct {
+	path  string
+	start func() []byte // names this start of the machine; nil = unknown
+}
 
 const (
 	// bootIDPath names a text that changes with every start of the machine.
 	bootIDPath = "/proc/sys/kernel/random/boot_id"
 	cleanMark  = "closed"
+	damageMark = "damaged"
 )
 
-func newBootMark(dir string) *bootMark { return &bootMark{filepath.Join(dir, "state.mark")} }
+// errWentDown means that the state may have lost writes.
+var errWentDown = errors.New("the machine went down while the state was open")
+
+func newBootMark(dir string, start func() []byte) *bootMark {
+	return &bootMark{filepath.Join(dir, "state.mark"), start}
+}
 
 func bootID() []byte {
 	id, err := os.ReadFile(bootIDPath)
@@ -31,23 +40,31 @@ func bootID() []byte {
 	return bytes.TrimSpace(id)
 }
 
-// trusted reports whether the state's file is whole. Without a mark none was ever
-// opened.
-func (b *bootMark) trusted() (bool, error) {
+// doubt returns why the state's file may not be whole, nil if it is: errWentDown or
+// errDamaged. Without a mark none was ever opened.
+func (b *bootMark) doubt() (doubt, err error) {
 	mark, err := os.ReadFile(b.path)
 	if errors.Is(err, os.ErrNotExist) {
-		return true, nil
+		return nil, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("read state mark: %w", err)
+		return nil, fmt.Errorf("read state mark: %w", err)
 	}
-	id := bootID()
-	return string(mark) == cleanMark || id != nil && bytes.Equal(mark, id), nil
+	id := b.start()
+	switch {
+	case string(mark) == cleanMark || id != nil && bytes.Equal(mark, id):
+		return nil, nil
+	case string(mark) == damageMark:
+		return damaged("it was found out while it was open"), nil
+	}
+	return errWentDown, nil
 }
 
-func (b *bootMark) open() error { return b.write(bootID()) }
+func (b *bootMark) open() error { return b.write(b.start()) }
 
 func (b *bootMark) close() error { return b.write([]byte(cleanMark)) }
+
+func (b *bootMark) damaged() error { return b.write([]byte(damageMark)) }
 
 // write replaces the mark durably: it has to be older on disk than any write it
 // vouches for.

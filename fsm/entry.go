@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -44,7 +45,7 @@ func EncodeEntry(e *Entry) ([]byte, error) {
 	if n > size*9/10 {
 		return buf, nil
 	}
-	return packed[:2+n], nil
+	return bytes.Clone(packed[:2+n]), nil // what is kept of it should not keep the rest
 }
 
 // DecodeEntry reads the bytes of a log entry. The entry shares memory with data.

@@ -25,7 +25,13 @@ var (
 	ErrIDTaken   = &Error{"id_taken", "another task has this id: choose another id, or leave it out"}
 	ErrKeyReused = &Error{"key_reused", "this Idempotency-Key was used for another request: use a new key for a new request"}
 	ErrQueueFull = &Error{"queue_full", "the queue is full: send it again later"}
+	ErrDiskFull  = &Error{"disk_full", "a node that votes is short of disk space: free some there, or add some; then send it again"}
 	ErrNameTaken = &Error{"name_taken", "a living node of this cluster has the same name: choose another --name"}
+	ErrPackBusy  = &Error{"pack_busy", "unfinished tasks refer to this pack, or it is being removed: wait until they are done, or remove it by force"}
+	ErrNoPack    = &Error{"no_pack", "the release of the pack that a task refers to is not installed, or is being removed: send it again"}
+	ErrNoBlob    = &Error{"no_blob", "the arguments or the result of this task are on no node that can be reached now: ask again"}
+	ErrLastAdmin = &Error{"last_admin", "nobody would be left who may do everything: give another user the scope admin before"}
+	ErrConflict  = &Error{"conflict", "it was changed meanwhile, or exists already: look at it and send it again"}
 	ErrMisfit    = &Error{"misfit", "the command does not fit the state any more"}
 	ErrBadCursor = &Error{"bad_cursor", "the cursor is not one that this API gave out: leave it out to start again"}
 
@@ -52,8 +58,18 @@ func (c Code) Err() error {
 		return ErrKeyReused
 	case Code_QUEUE_FULL:
 		return ErrQueueFull
+	case Code_DISK_FULL:
+		return ErrDiskFull
 	case Code_NAME_TAKEN:
 		return ErrNameTaken
+	case Code_PACK_BUSY:
+		return ErrPackBusy
+	case Code_NO_PACK:
+		return ErrNoPack
+	case Code_LAST_ADMIN:
+		return ErrLastAdmin
+	case Code_CONFLICT:
+		return ErrConflict
 	default:
 		return ErrMisfit
 	}

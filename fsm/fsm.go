@@ -19,6 +19,9 @@ func (s *State) FSM() *FSM { return &FSM{s} }
 // Apply applies one log entry and returns its outcomes, []*Outcome. An entry that
 // cannot be applied stops the node: going on would let the replicas drift apart.
 func (f *FSM) Apply(l *raft.Log) any {
+	if f.state.broken.Load() != nil {
+		return []*Outcome(nil) // the node is about to stop
+	}
 	if l.Type != raft.LogCommand {
 		f.state.pass(l.Index)
 		return []*Outcome(nil)
@@ -35,6 +38,9 @@ func (f *FSM) Apply(l *raft.Log) any {
 		panic(fmt.Sprintf("log entry %d: %v", l.Index, err))
 	}
 	outs, err := f.state.apply(l.Index, e)
+	if err != nil && f.state.broken.Load() != nil {
+		return []*Outcome(nil) // the node stops; the log brings the entry again after its next start
+	}
 	if err != nil {
 		panic(err.Error())
 	}
@@ -63,7 +69,7 @@ func (f *FSM) Restore(r io.ReadCloser) error {
 func (s *State) pass(index uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if index > s.applied {
+	if index > s.applied && s.broken.Load() == nil {
 		s.advance(index)
 	}
 }

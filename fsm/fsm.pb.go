@@ -102,22 +102,32 @@ const (
 	Code_ID_TAKEN   Code = 4 // another task has the id of the caller's choice
 	Code_KEY_REUSED Code = 5 // the Idempotency-Key was used with another body
 	Code_QUEUE_FULL Code = 6
-	Code_NAME_TAKEN Code = 7 // a living node has that name
-	Code_MISFIT     Code = 8 // the command does not fit the state any more
+	Code_NAME_TAKEN Code = 7  // a living node has that name
+	Code_MISFIT     Code = 8  // the command does not fit the state any more
+	Code_DISK_FULL  Code = 9  // a voter is short of disk space
+	Code_PACK_BUSY  Code = 10 // unfinished tasks refer to the pack, or it is being removed
+	Code_NO_PACK    Code = 11 // a task refers to a release that is not installed
+	Code_LAST_ADMIN Code = 12 // nobody would be left who may do everything
+	Code_CONFLICT   Code = 13 // it was changed meanwhile; or it exists already
 )
 
 // Enum value maps for Code.
 var (
 	Code_name = map[int32]string{
-		0: "OK",
-		1: "STALE",
-		2: "NOT_FOUND",
-		3: "FINISHED",
-		4: "ID_TAKEN",
-		5: "KEY_REUSED",
-		6: "QUEUE_FULL",
-		7: "NAME_TAKEN",
-		8: "MISFIT",
+		0:  "OK",
+		1:  "STALE",
+		2:  "NOT_FOUND",
+		3:  "FINISHED",
+		4:  "ID_TAKEN",
+		5:  "KEY_REUSED",
+		6:  "QUEUE_FULL",
+		7:  "NAME_TAKEN",
+		8:  "MISFIT",
+		9:  "DISK_FULL",
+		10: "PACK_BUSY",
+		11: "NO_PACK",
+		12: "LAST_ADMIN",
+		13: "CONFLICT",
 	}
 	Code_value = map[string]int32{
 		"OK":         0,
@@ -129,6 +139,11 @@ var (
 		"QUEUE_FULL": 6,
 		"NAME_TAKEN": 7,
 		"MISFIT":     8,
+		"DISK_FULL":  9,
+		"PACK_BUSY":  10,
+		"NO_PACK":    11,
+		"LAST_ADMIN": 12,
+		"CONFLICT":   13,
 	}
 )
 
@@ -226,7 +241,16 @@ type Command struct {
 	//	*Command_NodeUp
 	//	*Command_NodeDown
 	//	*Command_NodeDrain
+	//	*Command_PackPut
+	//	*Command_PackUse
+	//	*Command_PackRemove
+	//	*Command_NodePacks
+	//	*Command_UserPut
+	//	*Command_UserRemove
+	//	*Command_KeysPut
+	//	*Command_SecretPut
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
+	Actor         *Actor         `protobuf:"bytes,100,opt,name=actor,proto3" json:"actor,omitempty"` // who asked for it; absent = the cluster itself
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -358,6 +382,85 @@ func (x *Command) GetNodeDrain() *NodeDrain {
 	return nil
 }
 
+func (x *Command) GetPackPut() *PackPut {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_PackPut); ok {
+			return x.PackPut
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPackUse() *PackUse {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_PackUse); ok {
+			return x.PackUse
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetPackRemove() *PackRemove {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_PackRemove); ok {
+			return x.PackRemove
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetNodePacks() *NodePacks {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_NodePacks); ok {
+			return x.NodePacks
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUserPut() *UserPut {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_UserPut); ok {
+			return x.UserPut
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetUserRemove() *UserRemove {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_UserRemove); ok {
+			return x.UserRemove
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetKeysPut() *KeysPut {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_KeysPut); ok {
+			return x.KeysPut
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSecretPut() *SecretPut {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_SecretPut); ok {
+			return x.SecretPut
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetActor() *Actor {
+	if x != nil {
+		return x.Actor
+	}
+	return nil
+}
+
 type isCommand_Kind interface {
 	isCommand_Kind()
 }
@@ -402,6 +505,38 @@ type Command_NodeDrain struct {
 	NodeDrain *NodeDrain `protobuf:"bytes,10,opt,name=node_drain,json=nodeDrain,proto3,oneof"`
 }
 
+type Command_PackPut struct {
+	PackPut *PackPut `protobuf:"bytes,11,opt,name=pack_put,json=packPut,proto3,oneof"`
+}
+
+type Command_PackUse struct {
+	PackUse *PackUse `protobuf:"bytes,12,opt,name=pack_use,json=packUse,proto3,oneof"`
+}
+
+type Command_PackRemove struct {
+	PackRemove *PackRemove `protobuf:"bytes,13,opt,name=pack_remove,json=packRemove,proto3,oneof"`
+}
+
+type Command_NodePacks struct {
+	NodePacks *NodePacks `protobuf:"bytes,14,opt,name=node_packs,json=nodePacks,proto3,oneof"`
+}
+
+type Command_UserPut struct {
+	UserPut *UserPut `protobuf:"bytes,15,opt,name=user_put,json=userPut,proto3,oneof"`
+}
+
+type Command_UserRemove struct {
+	UserRemove *UserRemove `protobuf:"bytes,16,opt,name=user_remove,json=userRemove,proto3,oneof"`
+}
+
+type Command_KeysPut struct {
+	KeysPut *KeysPut `protobuf:"bytes,17,opt,name=keys_put,json=keysPut,proto3,oneof"`
+}
+
+type Command_SecretPut struct {
+	SecretPut *SecretPut `protobuf:"bytes,18,opt,name=secret_put,json=secretPut,proto3,oneof"`
+}
+
 func (*Command_Submit) isCommand_Kind() {}
 
 func (*Command_Assign) isCommand_Kind() {}
@@ -422,6 +557,75 @@ func (*Command_NodeDown) isCommand_Kind() {}
 
 func (*Command_NodeDrain) isCommand_Kind() {}
 
+func (*Command_PackPut) isCommand_Kind() {}
+
+func (*Command_PackUse) isCommand_Kind() {}
+
+func (*Command_PackRemove) isCommand_Kind() {}
+
+func (*Command_NodePacks) isCommand_Kind() {}
+
+func (*Command_UserPut) isCommand_Kind() {}
+
+func (*Command_UserRemove) isCommand_Kind() {}
+
+func (*Command_KeysPut) isCommand_Kind() {}
+
+func (*Command_SecretPut) isCommand_Kind() {}
+
+// Actor is who asked a node for a command.
+type Actor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sub           string                 `protobuf:"bytes,1,opt,name=sub,proto3" json:"sub,omitempty"`   // the name of a user, "" = nobody in particular
+	Addr          string                 `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"` // IP address that the request came from
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Actor) Reset() {
+	*x = Actor{}
+	mi := &file_fsm_fsm_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Actor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Actor) ProtoMessage() {}
+
+func (x *Actor) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Actor.ProtoReflect.Descriptor instead.
+func (*Actor) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Actor) GetSub() string {
+	if x != nil {
+		return x.Sub
+	}
+	return ""
+}
+
+func (x *Actor) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
 // Submit queues tasks, all or none.
 type Submit struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -435,7 +639,7 @@ type Submit struct {
 
 func (x *Submit) Reset() {
 	*x = Submit{}
-	mi := &file_fsm_fsm_proto_msgTypes[2]
+	mi := &file_fsm_fsm_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -447,7 +651,7 @@ func (x *Submit) String() string {
 func (*Submit) ProtoMessage() {}
 
 func (x *Submit) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[2]
+	mi := &file_fsm_fsm_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -460,7 +664,7 @@ func (x *Submit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Submit.ProtoReflect.Descriptor instead.
 func (*Submit) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{2}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Submit) GetTasks() []*New {
@@ -505,14 +709,16 @@ type New struct {
 	TimeoutMs     int64                  `protobuf:"varint,8,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
 	Retry         *Retry                 `protobuf:"bytes,9,opt,name=retry,proto3" json:"retry,omitempty"`
 	Tags          []string               `protobuf:"bytes,10,rep,name=tags,proto3" json:"tags,omitempty"`
-	Place         *Place                 `protobuf:"bytes,11,opt,name=place,proto3" json:"place,omitempty"` // filled in by the leader where a slot is free
+	Place         *Place                 `protobuf:"bytes,11,opt,name=place,proto3" json:"place,omitempty"`                       // filled in by the leader where a slot is free
+	Release       string                 `protobuf:"bytes,12,opt,name=release,proto3" json:"release,omitempty"`                   // of its pack; "" = what the nodes were built with
+	ArgsBlob      *Blob                  `protobuf:"bytes,13,opt,name=args_blob,json=argsBlob,proto3" json:"args_blob,omitempty"` // in the place of args where these are too large for the log
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *New) Reset() {
 	*x = New{}
-	mi := &file_fsm_fsm_proto_msgTypes[3]
+	mi := &file_fsm_fsm_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -524,7 +730,7 @@ func (x *New) String() string {
 func (*New) ProtoMessage() {}
 
 func (x *New) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[3]
+	mi := &file_fsm_fsm_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -537,7 +743,7 @@ func (x *New) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use New.ProtoReflect.Descriptor instead.
 func (*New) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{3}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *New) GetKey() []byte {
@@ -617,6 +823,74 @@ func (x *New) GetPlace() *Place {
 	return nil
 }
 
+func (x *New) GetRelease() string {
+	if x != nil {
+		return x.Release
+	}
+	return ""
+}
+
+func (x *New) GetArgsBlob() *Blob {
+	if x != nil {
+		return x.ArgsBlob
+	}
+	return nil
+}
+
+// Blob names bytes that are too large for the log. They are on the disks of a majority
+// before a command names them.
+type Blob struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Digest        []byte                 `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"` // SHA-256
+	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`    // in bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Blob) Reset() {
+	*x = Blob{}
+	mi := &file_fsm_fsm_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Blob) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Blob) ProtoMessage() {}
+
+func (x *Blob) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Blob.ProtoReflect.Descriptor instead.
+func (*Blob) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Blob) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *Blob) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
 // Retry says how often and when a failed attempt is tried again. The n-th retry
 // waits initial * factor^(n-1), at most max, times 1 +- jitter.
 type Retry struct {
@@ -632,7 +906,7 @@ type Retry struct {
 
 func (x *Retry) Reset() {
 	*x = Retry{}
-	mi := &file_fsm_fsm_proto_msgTypes[4]
+	mi := &file_fsm_fsm_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -644,7 +918,7 @@ func (x *Retry) String() string {
 func (*Retry) ProtoMessage() {}
 
 func (x *Retry) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[4]
+	mi := &file_fsm_fsm_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -657,7 +931,7 @@ func (x *Retry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retry.ProtoReflect.Descriptor instead.
 func (*Retry) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{4}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Retry) GetMaxAttempts() uint32 {
@@ -706,7 +980,7 @@ type Place struct {
 
 func (x *Place) Reset() {
 	*x = Place{}
-	mi := &file_fsm_fsm_proto_msgTypes[5]
+	mi := &file_fsm_fsm_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +992,7 @@ func (x *Place) String() string {
 func (*Place) ProtoMessage() {}
 
 func (x *Place) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[5]
+	mi := &file_fsm_fsm_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +1005,7 @@ func (x *Place) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Place.ProtoReflect.Descriptor instead.
 func (*Place) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{5}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Place) GetNode() uint32 {
@@ -759,7 +1033,7 @@ type Assign struct {
 
 func (x *Assign) Reset() {
 	*x = Assign{}
-	mi := &file_fsm_fsm_proto_msgTypes[6]
+	mi := &file_fsm_fsm_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +1045,7 @@ func (x *Assign) String() string {
 func (*Assign) ProtoMessage() {}
 
 func (x *Assign) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[6]
+	mi := &file_fsm_fsm_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +1058,7 @@ func (x *Assign) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assign.ProtoReflect.Descriptor instead.
 func (*Assign) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{6}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Assign) GetKey() []byte {
@@ -817,15 +1091,17 @@ type Finish struct {
 	Error         *Failure               `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
 	Reason        string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"` // of a failure: error, timeout, ...
 	RunUs         int64                  `protobuf:"varint,6,opt,name=run_us,json=runUs,proto3" json:"run_us,omitempty"`
-	Permanent     bool                   `protobuf:"varint,7,opt,name=permanent,proto3" json:"permanent,omitempty"`                    // do not retry
-	RetryInMs     int64                  `protobuf:"varint,8,opt,name=retry_in_ms,json=retryInMs,proto3" json:"retry_in_ms,omitempty"` // drawn by the leader, from the task's policy
+	Permanent     bool                   `protobuf:"varint,7,opt,name=permanent,proto3" json:"permanent,omitempty"`                     // do not retry
+	RetryInMs     int64                  `protobuf:"varint,8,opt,name=retry_in_ms,json=retryInMs,proto3" json:"retry_in_ms,omitempty"`  // drawn by the leader, from the task's policy
+	Log           []byte                 `protobuf:"bytes,9,opt,name=log,proto3" json:"log,omitempty"`                                  // what the attempt printed; the last 64 KiB are kept
+	ResultBlob    *Blob                  `protobuf:"bytes,10,opt,name=result_blob,json=resultBlob,proto3" json:"result_blob,omitempty"` // in the place of result where that is too large for the log
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Finish) Reset() {
 	*x = Finish{}
-	mi := &file_fsm_fsm_proto_msgTypes[7]
+	mi := &file_fsm_fsm_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +1113,7 @@ func (x *Finish) String() string {
 func (*Finish) ProtoMessage() {}
 
 func (x *Finish) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[7]
+	mi := &file_fsm_fsm_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +1126,7 @@ func (x *Finish) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Finish.ProtoReflect.Descriptor instead.
 func (*Finish) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{7}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Finish) GetKey() []byte {
@@ -909,6 +1185,20 @@ func (x *Finish) GetRetryInMs() int64 {
 	return 0
 }
 
+func (x *Finish) GetLog() []byte {
+	if x != nil {
+		return x.Log
+	}
+	return nil
+}
+
+func (x *Finish) GetResultBlob() *Blob {
+	if x != nil {
+		return x.ResultBlob
+	}
+	return nil
+}
+
 type Failure struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
@@ -920,7 +1210,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_fsm_fsm_proto_msgTypes[8]
+	mi := &file_fsm_fsm_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +1222,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[8]
+	mi := &file_fsm_fsm_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1235,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{8}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Failure) GetType() string {
@@ -981,7 +1271,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_fsm_fsm_proto_msgTypes[9]
+	mi := &file_fsm_fsm_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1283,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[9]
+	mi := &file_fsm_fsm_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1296,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{9}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Release) GetKey() []byte {
@@ -1039,7 +1329,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_fsm_fsm_proto_msgTypes[10]
+	mi := &file_fsm_fsm_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1051,7 +1341,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[10]
+	mi := &file_fsm_fsm_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1064,7 +1354,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{10}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Cancel) GetId() string {
@@ -1084,7 +1374,7 @@ type Tick struct {
 
 func (x *Tick) Reset() {
 	*x = Tick{}
-	mi := &file_fsm_fsm_proto_msgTypes[11]
+	mi := &file_fsm_fsm_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1386,7 @@ func (x *Tick) String() string {
 func (*Tick) ProtoMessage() {}
 
 func (x *Tick) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[11]
+	mi := &file_fsm_fsm_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1399,7 @@ func (x *Tick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tick.ProtoReflect.Descriptor instead.
 func (*Tick) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{11}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Tick) GetLimit() uint32 {
@@ -1125,14 +1415,16 @@ type Purge struct {
 	FinishedBeforeMs int64                  `protobuf:"varint,1,opt,name=finished_before_ms,json=finishedBeforeMs,proto3" json:"finished_before_ms,omitempty"`
 	MaxCount         uint64                 `protobuf:"varint,2,opt,name=max_count,json=maxCount,proto3" json:"max_count,omitempty"`
 	MaxBytes         uint64                 `protobuf:"varint,3,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
-	Limit            uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"` // at most so many of each
+	Limit            uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`                                        // at most so many of each
+	AuditBeforeMs    int64                  `protobuf:"varint,5,opt,name=audit_before_ms,json=auditBeforeMs,proto3" json:"audit_before_ms,omitempty"` // what was done before that is forgotten too
+	MaxAuditBytes    uint64                 `protobuf:"varint,6,opt,name=max_audit_bytes,json=maxAuditBytes,proto3" json:"max_audit_bytes,omitempty"` // of each class of the audit log; 0 = any
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Purge) Reset() {
 	*x = Purge{}
-	mi := &file_fsm_fsm_proto_msgTypes[12]
+	mi := &file_fsm_fsm_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1436,7 @@ func (x *Purge) String() string {
 func (*Purge) ProtoMessage() {}
 
 func (x *Purge) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[12]
+	mi := &file_fsm_fsm_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1449,7 @@ func (x *Purge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Purge.ProtoReflect.Descriptor instead.
 func (*Purge) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{12}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Purge) GetFinishedBeforeMs() int64 {
@@ -1188,6 +1480,20 @@ func (x *Purge) GetLimit() uint32 {
 	return 0
 }
 
+func (x *Purge) GetAuditBeforeMs() int64 {
+	if x != nil {
+		return x.AuditBeforeMs
+	}
+	return 0
+}
+
+func (x *Purge) GetMaxAuditBytes() uint64 {
+	if x != nil {
+		return x.MaxAuditBytes
+	}
+	return 0
+}
+
 // NodeUp registers a start of a node. What an earlier start of it was running
 // is queued again.
 type NodeUp struct {
@@ -1205,7 +1511,7 @@ type NodeUp struct {
 
 func (x *NodeUp) Reset() {
 	*x = NodeUp{}
-	mi := &file_fsm_fsm_proto_msgTypes[13]
+	mi := &file_fsm_fsm_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1523,7 @@ func (x *NodeUp) String() string {
 func (*NodeUp) ProtoMessage() {}
 
 func (x *NodeUp) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[13]
+	mi := &file_fsm_fsm_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1536,7 @@ func (x *NodeUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeUp.ProtoReflect.Descriptor instead.
 func (*NodeUp) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{13}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *NodeUp) GetId() string {
@@ -1294,7 +1600,7 @@ type NodeDown struct {
 
 func (x *NodeDown) Reset() {
 	*x = NodeDown{}
-	mi := &file_fsm_fsm_proto_msgTypes[14]
+	mi := &file_fsm_fsm_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1306,7 +1612,7 @@ func (x *NodeDown) String() string {
 func (*NodeDown) ProtoMessage() {}
 
 func (x *NodeDown) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[14]
+	mi := &file_fsm_fsm_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1319,7 +1625,7 @@ func (x *NodeDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeDown.ProtoReflect.Descriptor instead.
 func (*NodeDown) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{14}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *NodeDown) GetPlace() *Place {
@@ -1353,7 +1659,7 @@ type NodeDrain struct {
 
 func (x *NodeDrain) Reset() {
 	*x = NodeDrain{}
-	mi := &file_fsm_fsm_proto_msgTypes[15]
+	mi := &file_fsm_fsm_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1671,7 @@ func (x *NodeDrain) String() string {
 func (*NodeDrain) ProtoMessage() {}
 
 func (x *NodeDrain) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[15]
+	mi := &file_fsm_fsm_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1684,7 @@ func (x *NodeDrain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeDrain.ProtoReflect.Descriptor instead.
 func (*NodeDrain) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{15}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NodeDrain) GetPlace() *Place {
@@ -1395,20 +1701,538 @@ func (x *NodeDrain) GetDraining() bool {
 	return false
 }
 
+// PackPut installs a release of a pack and makes it the current one. A release that is
+// there already only becomes current again.
+type PackPut struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Release       string                 `protobuf:"bytes,2,opt,name=release,proto3" json:"release,omitempty"` // version, "+", 12 hex digits of the digest
+	Version       string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Digest        []byte                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"` // SHA-256 of its archive
+	Size          int64                  `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`    // of its archive, in bytes
+	Kind          string                 `protobuf:"bytes,6,opt,name=kind,proto3" json:"kind,omitempty"`     // of the pack: python, command, wasm
+	Info          []byte                 `protobuf:"bytes,7,opt,name=info,proto3" json:"info,omitempty"`     // what the pack says of itself, JSON, at most 1 MiB
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PackPut) Reset() {
+	*x = PackPut{}
+	mi := &file_fsm_fsm_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PackPut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PackPut) ProtoMessage() {}
+
+func (x *PackPut) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PackPut.ProtoReflect.Descriptor instead.
+func (*PackPut) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PackPut) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PackPut) GetRelease() string {
+	if x != nil {
+		return x.Release
+	}
+	return ""
+}
+
+func (x *PackPut) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *PackPut) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *PackPut) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *PackPut) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *PackPut) GetInfo() []byte {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
+// PackUse makes another release of a pack the current one. Whoever goes back names the
+// release to go back to (Pack.previous): a command that found it out itself would go back
+// twice where it is applied twice.
+type PackUse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Release       string                 `protobuf:"bytes,2,opt,name=release,proto3" json:"release,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PackUse) Reset() {
+	*x = PackUse{}
+	mi := &file_fsm_fsm_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PackUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PackUse) ProtoMessage() {}
+
+func (x *PackUse) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PackUse.ProtoReflect.Descriptor instead.
+func (*PackUse) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *PackUse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PackUse) GetRelease() string {
+	if x != nil {
+		return x.Release
+	}
+	return ""
+}
+
+// PackRemove removes a release, or a whole pack. Unfinished tasks that refer to it are in
+// its way, or end as failures if it is forced: then it is sent again, to resume, as long as
+// its outcome counts tasks that are left.
+type PackRemove struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Release       string                 `protobuf:"bytes,2,opt,name=release,proto3" json:"release,omitempty"` // "" = all
+	Force         bool                   `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	Limit         uint32                 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`   // at most so many tasks are ended
+	Resume        bool                   `protobuf:"varint,5,opt,name=resume,proto3" json:"resume,omitempty"` // only releases whose removal has begun: not what was installed since
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PackRemove) Reset() {
+	*x = PackRemove{}
+	mi := &file_fsm_fsm_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PackRemove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PackRemove) ProtoMessage() {}
+
+func (x *PackRemove) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PackRemove.ProtoReflect.Descriptor instead.
+func (*PackRemove) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PackRemove) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PackRemove) GetRelease() string {
+	if x != nil {
+		return x.Release
+	}
+	return ""
+}
+
+func (x *PackRemove) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *PackRemove) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *PackRemove) GetResume() bool {
+	if x != nil {
+		return x.Resume
+	}
+	return false
+}
+
+// NodePacks says what a node can run from now on.
+type NodePacks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Place         *Place                 `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
+	Packs         []byte                 `protobuf:"bytes,2,opt,name=packs,proto3" json:"packs,omitempty"` // the packs' manifest, JSON
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodePacks) Reset() {
+	*x = NodePacks{}
+	mi := &file_fsm_fsm_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodePacks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodePacks) ProtoMessage() {}
+
+func (x *NodePacks) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodePacks.ProtoReflect.Descriptor instead.
+func (*NodePacks) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *NodePacks) GetPlace() *Place {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
+func (x *NodePacks) GetPacks() []byte {
+	if x != nil {
+		return x.Packs
+	}
+	return nil
+}
+
+// UserPut makes a user, or changes one.
+type UserPut struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	PasswordHash  string                 `protobuf:"bytes,2,opt,name=password_hash,json=passwordHash,proto3" json:"password_hash,omitempty"` // PHC string; "" = as it was
+	AllowedTasks  []string               `protobuf:"bytes,3,rep,name=allowed_tasks,json=allowedTasks,proto3" json:"allowed_tasks,omitempty"` // types of protected tasks: a.main.b, a.*, *
+	Scopes        []string               `protobuf:"bytes,4,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	Create        bool                   `protobuf:"varint,5,opt,name=create,proto3" json:"create,omitempty"`                           // refused if the user exists
+	KeepRights    bool                   `protobuf:"varint,6,opt,name=keep_rights,json=keepRights,proto3" json:"keep_rights,omitempty"` // allowed_tasks and scopes stay as they were
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserPut) Reset() {
+	*x = UserPut{}
+	mi := &file_fsm_fsm_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserPut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserPut) ProtoMessage() {}
+
+func (x *UserPut) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserPut.ProtoReflect.Descriptor instead.
+func (*UserPut) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *UserPut) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UserPut) GetPasswordHash() string {
+	if x != nil {
+		return x.PasswordHash
+	}
+	return ""
+}
+
+func (x *UserPut) GetAllowedTasks() []string {
+	if x != nil {
+		return x.AllowedTasks
+	}
+	return nil
+}
+
+func (x *UserPut) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *UserPut) GetCreate() bool {
+	if x != nil {
+		return x.Create
+	}
+	return false
+}
+
+func (x *UserPut) GetKeepRights() bool {
+	if x != nil {
+		return x.KeepRights
+	}
+	return false
+}
+
+// UserRemove removes a user. The last one who may do everything stays.
+type UserRemove struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserRemove) Reset() {
+	*x = UserRemove{}
+	mi := &file_fsm_fsm_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserRemove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserRemove) ProtoMessage() {}
+
+func (x *UserRemove) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserRemove.ProtoReflect.Descriptor instead.
+func (*UserRemove) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *UserRemove) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// KeysPut replaces the keys that tokens are signed with.
+type KeysPut struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*SigningKey          `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"` // of the keys that it replaces; another one = refused
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeysPut) Reset() {
+	*x = KeysPut{}
+	mi := &file_fsm_fsm_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeysPut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeysPut) ProtoMessage() {}
+
+func (x *KeysPut) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeysPut.ProtoReflect.Descriptor instead.
+func (*KeysPut) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *KeysPut) GetKeys() []*SigningKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *KeysPut) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// SecretPut moves the rotation of the cluster's secret on by a phase.
+type SecretPut struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`  // of the rotation that it replaces; another one = refused
+	Rotation      *Rotation              `protobuf:"bytes,2,opt,name=rotation,proto3" json:"rotation,omitempty"` // absent = it is over
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretPut) Reset() {
+	*x = SecretPut{}
+	mi := &file_fsm_fsm_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretPut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretPut) ProtoMessage() {}
+
+func (x *SecretPut) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretPut.ProtoReflect.Descriptor instead.
+func (*SecretPut) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *SecretPut) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *SecretPut) GetRotation() *Rotation {
+	if x != nil {
+		return x.Rotation
+	}
+	return nil
+}
+
 // Outcome is what applying one command gave.
 type Outcome struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          Code                   `protobuf:"varint,1,opt,name=code,proto3,enum=pytasks.fsm.Code" json:"code,omitempty"`
 	Ids           []string               `protobuf:"bytes,2,rep,name=ids,proto3" json:"ids,omitempty"`                                // of the tasks a Submit made, or had made before
 	Status        Status                 `protobuf:"varint,3,opt,name=status,proto3,enum=pytasks.fsm.Status" json:"status,omitempty"` // of the task concerned
-	Node          uint32                 `protobuf:"varint,4,opt,name=node,proto3" json:"node,omitempty"`                             // the number a NodeUp was given
+	Node          uint32                 `protobuf:"varint,4,opt,name=node,proto3" json:"node,omitempty"`                             // the number a NodeUp was given; of DISK_FULL, who is short of space
+	Count         uint64                 `protobuf:"varint,5,opt,name=count,proto3" json:"count,omitempty"`                           // unfinished tasks that refer to a pack which is to be removed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_fsm_fsm_proto_msgTypes[16]
+	mi := &file_fsm_fsm_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +2244,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[16]
+	mi := &file_fsm_fsm_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +2257,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{16}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Outcome) GetCode() Code {
@@ -1464,6 +2288,13 @@ func (x *Outcome) GetNode() uint32 {
 	return 0
 }
 
+func (x *Outcome) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // Batch is a list of commands on its way to the leader, Outcomes the way back.
 type Batch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1474,7 +2305,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_fsm_fsm_proto_msgTypes[17]
+	mi := &file_fsm_fsm_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +2317,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[17]
+	mi := &file_fsm_fsm_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +2330,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{17}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Batch) GetCommands() []*Command {
@@ -1518,7 +2349,7 @@ type Outcomes struct {
 
 func (x *Outcomes) Reset() {
 	*x = Outcomes{}
-	mi := &file_fsm_fsm_proto_msgTypes[18]
+	mi := &file_fsm_fsm_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1530,7 +2361,7 @@ func (x *Outcomes) String() string {
 func (*Outcomes) ProtoMessage() {}
 
 func (x *Outcomes) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[18]
+	mi := &file_fsm_fsm_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1543,7 +2374,7 @@ func (x *Outcomes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcomes.ProtoReflect.Descriptor instead.
 func (*Outcomes) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{18}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Outcomes) GetOutcomes() []*Outcome {
@@ -1579,14 +2410,20 @@ type Task struct {
 	Result        []byte                 `protobuf:"bytes,20,opt,name=result,proto3" json:"result,omitempty"`
 	Error         *Failure               `protobuf:"bytes,21,opt,name=error,proto3" json:"error,omitempty"`
 	Reason        string                 `protobuf:"bytes,22,opt,name=reason,proto3" json:"reason,omitempty"`
-	Past          []*Past                `protobuf:"bytes,23,rep,name=past,proto3" json:"past,omitempty"` // attempts before the current one, oldest first
+	Past          []*Past                `protobuf:"bytes,23,rep,name=past,proto3" json:"past,omitempty"`                               // attempts before the current one, oldest first
+	Release       string                 `protobuf:"bytes,24,opt,name=release,proto3" json:"release,omitempty"`                         // of its pack; "" = what the nodes were built with
+	Log           []byte                 `protobuf:"bytes,25,opt,name=log,proto3" json:"log,omitempty"`                                 // of the last attempt that reported its outcome, at most 64 KiB
+	Progress      *Progress              `protobuf:"bytes,26,opt,name=progress,proto3" json:"progress,omitempty"`                       // of the current attempt; only in answers of the leader, never in the state
+	ArgsBlob      *Blob                  `protobuf:"bytes,27,opt,name=args_blob,json=argsBlob,proto3" json:"args_blob,omitempty"`       // in the place of args
+	ResultBlob    *Blob                  `protobuf:"bytes,28,opt,name=result_blob,json=resultBlob,proto3" json:"result_blob,omitempty"` // in the place of result
+	Owner         string                 `protobuf:"bytes,29,opt,name=owner,proto3" json:"owner,omitempty"`                             // the user who submitted it, "" = nobody in particular
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_fsm_fsm_proto_msgTypes[19]
+	mi := &file_fsm_fsm_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1598,7 +2435,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[19]
+	mi := &file_fsm_fsm_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1611,7 +2448,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{19}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Task) GetKey() []byte {
@@ -1775,6 +2612,101 @@ func (x *Task) GetPast() []*Past {
 	return nil
 }
 
+func (x *Task) GetRelease() string {
+	if x != nil {
+		return x.Release
+	}
+	return ""
+}
+
+func (x *Task) GetLog() []byte {
+	if x != nil {
+		return x.Log
+	}
+	return nil
+}
+
+func (x *Task) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *Task) GetArgsBlob() *Blob {
+	if x != nil {
+		return x.ArgsBlob
+	}
+	return nil
+}
+
+func (x *Task) GetResultBlob() *Blob {
+	if x != nil {
+		return x.ResultBlob
+	}
+	return nil
+}
+
+func (x *Task) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+// Progress is how far an attempt is, as its code says.
+type Progress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Fraction      float64                `protobuf:"fixed64,1,opt,name=fraction,proto3" json:"fraction,omitempty"` // 0 to 1
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Progress) Reset() {
+	*x = Progress{}
+	mi := &file_fsm_fsm_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Progress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Progress) ProtoMessage() {}
+
+func (x *Progress) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Progress.ProtoReflect.Descriptor instead.
+func (*Progress) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Progress) GetFraction() float64 {
+	if x != nil {
+		return x.Fraction
+	}
+	return 0
+}
+
+func (x *Progress) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 // Past is an attempt that did not finish its task.
 type Past struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1790,7 +2722,7 @@ type Past struct {
 
 func (x *Past) Reset() {
 	*x = Past{}
-	mi := &file_fsm_fsm_proto_msgTypes[20]
+	mi := &file_fsm_fsm_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1802,7 +2734,7 @@ func (x *Past) String() string {
 func (*Past) ProtoMessage() {}
 
 func (x *Past) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[20]
+	mi := &file_fsm_fsm_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1815,7 +2747,7 @@ func (x *Past) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Past.ProtoReflect.Descriptor instead.
 func (*Past) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{20}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Past) GetAttempt() uint32 {
@@ -1881,7 +2813,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_fsm_fsm_proto_msgTypes[21]
+	mi := &file_fsm_fsm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1893,7 +2825,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[21]
+	mi := &file_fsm_fsm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1906,7 +2838,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{21}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Node) GetNumber() uint32 {
@@ -1993,6 +2925,670 @@ func (x *Node) GetUpMs() int64 {
 	return 0
 }
 
+// Pack is the record of an installed pack.
+type Pack struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Releases      []*PackRelease         `protobuf:"bytes,2,rep,name=releases,proto3" json:"releases,omitempty"`  // oldest first
+	Current       string                 `protobuf:"bytes,3,opt,name=current,proto3" json:"current,omitempty"`    // the release that new tasks get; "" where all are being removed
+	Previous      string                 `protobuf:"bytes,4,opt,name=previous,proto3" json:"previous,omitempty"`  // the one that was current before, "" if there is none
+	Removing      bool                   `protobuf:"varint,5,opt,name=removing,proto3" json:"removing,omitempty"` // all its releases are being removed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pack) Reset() {
+	*x = Pack{}
+	mi := &file_fsm_fsm_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pack) ProtoMessage() {}
+
+func (x *Pack) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pack.ProtoReflect.Descriptor instead.
+func (*Pack) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Pack) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Pack) GetReleases() []*PackRelease {
+	if x != nil {
+		return x.Releases
+	}
+	return nil
+}
+
+func (x *Pack) GetCurrent() string {
+	if x != nil {
+		return x.Current
+	}
+	return ""
+}
+
+func (x *Pack) GetPrevious() string {
+	if x != nil {
+		return x.Previous
+	}
+	return ""
+}
+
+func (x *Pack) GetRemoving() bool {
+	if x != nil {
+		return x.Removing
+	}
+	return false
+}
+
+// PackRelease is one release of a pack.
+type PackRelease struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Release        string                 `protobuf:"bytes,1,opt,name=release,proto3" json:"release,omitempty"`
+	Version        string                 `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	Digest         []byte                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"` // SHA-256 of its archive
+	Size           int64                  `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`    // of its archive, in bytes
+	Kind           string                 `protobuf:"bytes,5,opt,name=kind,proto3" json:"kind,omitempty"`
+	Info           []byte                 `protobuf:"bytes,6,opt,name=info,proto3" json:"info,omitempty"` // what the pack says of itself, JSON
+	InstalledMs    int64                  `protobuf:"varint,7,opt,name=installed_ms,json=installedMs,proto3" json:"installed_ms,omitempty"`
+	InstalledIndex uint64                 `protobuf:"varint,8,opt,name=installed_index,json=installedIndex,proto3" json:"installed_index,omitempty"` // log index
+	Removing       bool                   `protobuf:"varint,9,opt,name=removing,proto3" json:"removing,omitempty"`                                   // takes no new tasks
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PackRelease) Reset() {
+	*x = PackRelease{}
+	mi := &file_fsm_fsm_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PackRelease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PackRelease) ProtoMessage() {}
+
+func (x *PackRelease) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PackRelease.ProtoReflect.Descriptor instead.
+func (*PackRelease) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *PackRelease) GetRelease() string {
+	if x != nil {
+		return x.Release
+	}
+	return ""
+}
+
+func (x *PackRelease) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *PackRelease) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *PackRelease) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *PackRelease) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *PackRelease) GetInfo() []byte {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
+func (x *PackRelease) GetInstalledMs() int64 {
+	if x != nil {
+		return x.InstalledMs
+	}
+	return 0
+}
+
+func (x *PackRelease) GetInstalledIndex() uint64 {
+	if x != nil {
+		return x.InstalledIndex
+	}
+	return 0
+}
+
+func (x *PackRelease) GetRemoving() bool {
+	if x != nil {
+		return x.Removing
+	}
+	return false
+}
+
+// User is the record of one user.
+type User struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	PasswordHash  string                 `protobuf:"bytes,2,opt,name=password_hash,json=passwordHash,proto3" json:"password_hash,omitempty"` // PHC string
+	AllowedTasks  []string               `protobuf:"bytes,3,rep,name=allowed_tasks,json=allowedTasks,proto3" json:"allowed_tasks,omitempty"`
+	Scopes        []string               `protobuf:"bytes,4,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,5,opt,name=epoch,proto3" json:"epoch,omitempty"` // log index of its creation, or of its last password: older tokens are void
+	CreatedMs     int64                  `protobuf:"varint,6,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	ChangedMs     int64                  `protobuf:"varint,7,opt,name=changed_ms,json=changedMs,proto3" json:"changed_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *User) Reset() {
+	*x = User{}
+	mi := &file_fsm_fsm_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *User) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*User) ProtoMessage() {}
+
+func (x *User) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use User.ProtoReflect.Descriptor instead.
+func (*User) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *User) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *User) GetPasswordHash() string {
+	if x != nil {
+		return x.PasswordHash
+	}
+	return ""
+}
+
+func (x *User) GetAllowedTasks() []string {
+	if x != nil {
+		return x.AllowedTasks
+	}
+	return nil
+}
+
+func (x *User) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *User) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *User) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *User) GetChangedMs() int64 {
+	if x != nil {
+		return x.ChangedMs
+	}
+	return 0
+}
+
+// Keys are what tokens are signed and verified with.
+type Keys struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*SigningKey          `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`        // newest first; the first signs
+	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"` // log index of the KeysPut, 0 = there are none yet
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Keys) Reset() {
+	*x = Keys{}
+	mi := &file_fsm_fsm_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Keys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Keys) ProtoMessage() {}
+
+func (x *Keys) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Keys.ProtoReflect.Descriptor instead.
+func (*Keys) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Keys) GetKeys() []*SigningKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *Keys) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// SigningKey is one key pair.
+type SigningKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                // "kid" in a token's header
+	Algorithm     string                 `protobuf:"bytes,2,opt,name=algorithm,proto3" json:"algorithm,omitempty"`                  // RS256 or EdDSA
+	PublicDer     []byte                 `protobuf:"bytes,3,opt,name=public_der,json=publicDer,proto3" json:"public_der,omitempty"` // PKIX
+	Sealed        []byte                 `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`                        // the private key, PKCS #8, sealed with a key made of a secret
+	SealedBy      string                 `protobuf:"bytes,5,opt,name=sealed_by,json=sealedBy,proto3" json:"sealed_by,omitempty"`    // id of that secret; "" = not sealed, where the cluster has none
+	CreatedMs     int64                  `protobuf:"varint,6,opt,name=created_ms,json=createdMs,proto3" json:"created_ms,omitempty"`
+	VerifyUntilMs int64                  `protobuf:"varint,7,opt,name=verify_until_ms,json=verifyUntilMs,proto3" json:"verify_until_ms,omitempty"` // of a key that signs no more: after that it is of no use; 0 = no end
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SigningKey) Reset() {
+	*x = SigningKey{}
+	mi := &file_fsm_fsm_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SigningKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SigningKey) ProtoMessage() {}
+
+func (x *SigningKey) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SigningKey.ProtoReflect.Descriptor instead.
+func (*SigningKey) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SigningKey) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *SigningKey) GetAlgorithm() string {
+	if x != nil {
+		return x.Algorithm
+	}
+	return ""
+}
+
+func (x *SigningKey) GetPublicDer() []byte {
+	if x != nil {
+		return x.PublicDer
+	}
+	return nil
+}
+
+func (x *SigningKey) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *SigningKey) GetSealedBy() string {
+	if x != nil {
+		return x.SealedBy
+	}
+	return ""
+}
+
+func (x *SigningKey) GetCreatedMs() int64 {
+	if x != nil {
+		return x.CreatedMs
+	}
+	return 0
+}
+
+func (x *SigningKey) GetVerifyUntilMs() int64 {
+	if x != nil {
+		return x.VerifyUntilMs
+	}
+	return 0
+}
+
+// Rotation is a change of the cluster's secret that is under way.
+type Rotation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`        // id of the secret that is replaced
+	To            string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`            // id of the new one
+	Sealed        []byte                 `protobuf:"bytes,3,opt,name=sealed,proto3" json:"sealed,omitempty"`    // the new one, sealed with the one that is replaced
+	Phase         uint32                 `protobuf:"varint,4,opt,name=phase,proto3" json:"phase,omitempty"`     // 1 = both are honoured, 2 = the new one is used
+	Version       uint64                 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"` // log index of the SecretPut
+	StartedMs     int64                  `protobuf:"varint,6,opt,name=started_ms,json=startedMs,proto3" json:"started_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rotation) Reset() {
+	*x = Rotation{}
+	mi := &file_fsm_fsm_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rotation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rotation) ProtoMessage() {}
+
+func (x *Rotation) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rotation.ProtoReflect.Descriptor instead.
+func (*Rotation) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Rotation) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Rotation) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *Rotation) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *Rotation) GetPhase() uint32 {
+	if x != nil {
+		return x.Phase
+	}
+	return 0
+}
+
+func (x *Rotation) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Rotation) GetStartedMs() int64 {
+	if x != nil {
+		return x.StartedMs
+	}
+	return 0
+}
+
+// Audits is what the commands of one log entry did that somebody asked for.
+type Audits struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TimeMs        int64                  `protobuf:"varint,1,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	Audits        []*Audit               `protobuf:"bytes,2,rep,name=audits,proto3" json:"audits,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Audits) Reset() {
+	*x = Audits{}
+	mi := &file_fsm_fsm_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Audits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Audits) ProtoMessage() {}
+
+func (x *Audits) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Audits.ProtoReflect.Descriptor instead.
+func (*Audits) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Audits) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *Audits) GetAudits() []*Audit {
+	if x != nil {
+		return x.Audits
+	}
+	return nil
+}
+
+// Audit is one of them.
+type Audit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sub           string                 `protobuf:"bytes,1,opt,name=sub,proto3" json:"sub,omitempty"`
+	Addr          string                 `protobuf:"bytes,2,opt,name=addr,proto3" json:"addr,omitempty"`
+	Action        uint32                 `protobuf:"varint,3,opt,name=action,proto3" json:"action,omitempty"`                   // number of the command
+	Target        string                 `protobuf:"bytes,4,opt,name=target,proto3" json:"target,omitempty"`                    // id of the task, name of the user, pack, ...
+	Code          Code                   `protobuf:"varint,5,opt,name=code,proto3,enum=pytasks.fsm.Code" json:"code,omitempty"` // what it came to
+	Count         uint64                 `protobuf:"varint,6,opt,name=count,proto3" json:"count,omitempty"`                     // of a submission: tasks
+	Detail        string                 `protobuf:"bytes,7,opt,name=detail,proto3" json:"detail,omitempty"`                    // of a submission: the type; of a pack: its release; ...
+	Number        uint32                 `protobuf:"varint,8,opt,name=number,proto3" json:"number,omitempty"`                   // of the command in its entry, from 0
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Audit) Reset() {
+	*x = Audit{}
+	mi := &file_fsm_fsm_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Audit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Audit) ProtoMessage() {}
+
+func (x *Audit) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Audit.ProtoReflect.Descriptor instead.
+func (*Audit) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Audit) GetSub() string {
+	if x != nil {
+		return x.Sub
+	}
+	return ""
+}
+
+func (x *Audit) GetAddr() string {
+	if x != nil {
+		return x.Addr
+	}
+	return ""
+}
+
+func (x *Audit) GetAction() uint32 {
+	if x != nil {
+		return x.Action
+	}
+	return 0
+}
+
+func (x *Audit) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *Audit) GetCode() Code {
+	if x != nil {
+		return x.Code
+	}
+	return Code_OK
+}
+
+func (x *Audit) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Audit) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *Audit) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 // Key is what an Idempotency-Key stands for.
 type Remembered struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2005,7 +3601,7 @@ type Remembered struct {
 
 func (x *Remembered) Reset() {
 	*x = Remembered{}
-	mi := &file_fsm_fsm_proto_msgTypes[22]
+	mi := &file_fsm_fsm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2017,7 +3613,7 @@ func (x *Remembered) String() string {
 func (*Remembered) ProtoMessage() {}
 
 func (x *Remembered) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[22]
+	mi := &file_fsm_fsm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2030,7 +3626,7 @@ func (x *Remembered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remembered.ProtoReflect.Descriptor instead.
 func (*Remembered) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{22}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Remembered) GetBodyHash() []byte {
@@ -2055,7 +3651,8 @@ func (x *Remembered) GetUntilMs() int64 {
 }
 
 // Nudge tells a node at once what the log assigned to it at an index. Only what
-// running needs is filled in: key, name, type, args, timeout, attempt, place.
+// running needs is filled in: key, name, type, release, args or their blob, timeout,
+// attempt, place.
 type Nudge struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
@@ -2066,7 +3663,7 @@ type Nudge struct {
 
 func (x *Nudge) Reset() {
 	*x = Nudge{}
-	mi := &file_fsm_fsm_proto_msgTypes[23]
+	mi := &file_fsm_fsm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2078,7 +3675,7 @@ func (x *Nudge) String() string {
 func (*Nudge) ProtoMessage() {}
 
 func (x *Nudge) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[23]
+	mi := &file_fsm_fsm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2091,7 +3688,7 @@ func (x *Nudge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nudge.ProtoReflect.Descriptor instead.
 func (*Nudge) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{23}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Nudge) GetIndex() uint64 {
@@ -2112,15 +3709,18 @@ func (x *Nudge) GetTasks() []*Task {
 type Heartbeat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Place         *Place                 `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
-	Busy          uint32                 `protobuf:"varint,2,opt,name=busy,proto3" json:"busy,omitempty"`     // slots that are running something
-	Queued        uint32                 `protobuf:"varint,3,opt,name=queued,proto3" json:"queued,omitempty"` // attempts that wait for a slot
+	Busy          uint32                 `protobuf:"varint,2,opt,name=busy,proto3" json:"busy,omitempty"`                      // slots that are running something
+	Queued        uint32                 `protobuf:"varint,3,opt,name=queued,proto3" json:"queued,omitempty"`                  // attempts that wait for a slot
+	DiskLow       bool                   `protobuf:"varint,4,opt,name=disk_low,json=diskLow,proto3" json:"disk_low,omitempty"` // less disk space is free than the node is told to keep
+	ClockMs       int64                  `protobuf:"varint,5,opt,name=clock_ms,json=clockMs,proto3" json:"clock_ms,omitempty"` // the node's own clock
+	Progress      []*TaskProgress        `protobuf:"bytes,6,rep,name=progress,proto3" json:"progress,omitempty"`               // of what it runs
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_fsm_fsm_proto_msgTypes[24]
+	mi := &file_fsm_fsm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2132,7 +3732,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[24]
+	mi := &file_fsm_fsm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2145,7 +3745,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{24}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Heartbeat) GetPlace() *Place {
@@ -2169,6 +3769,96 @@ func (x *Heartbeat) GetQueued() uint32 {
 	return 0
 }
 
+func (x *Heartbeat) GetDiskLow() bool {
+	if x != nil {
+		return x.DiskLow
+	}
+	return false
+}
+
+func (x *Heartbeat) GetClockMs() int64 {
+	if x != nil {
+		return x.ClockMs
+	}
+	return 0
+}
+
+func (x *Heartbeat) GetProgress() []*TaskProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+// TaskProgress is the progress of one attempt.
+type TaskProgress struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Fraction      float64                `protobuf:"fixed64,3,opt,name=fraction,proto3" json:"fraction,omitempty"` // 0 to 1
+	Text          string                 `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`           // the first 256 bytes are kept
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskProgress) Reset() {
+	*x = TaskProgress{}
+	mi := &file_fsm_fsm_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskProgress) ProtoMessage() {}
+
+func (x *TaskProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskProgress.ProtoReflect.Descriptor instead.
+func (*TaskProgress) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *TaskProgress) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *TaskProgress) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *TaskProgress) GetFraction() float64 {
+	if x != nil {
+		return x.Fraction
+	}
+	return 0
+}
+
+func (x *TaskProgress) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
 var File_fsm_fsm_proto protoreflect.FileDescriptor
 
 const file_fsm_fsm_proto_rawDesc = "" +
@@ -2176,7 +3866,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\rfsm/fsm.proto\x12\vpytasks.fsm\"P\n" +
 	"\x05Entry\x12\x15\n" +
 	"\x06now_ms\x18\x01 \x01(\x03R\x05nowMs\x120\n" +
-	"\bcommands\x18\x02 \x03(\v2\x14.pytasks.fsm.CommandR\bcommands\"\xf3\x03\n" +
+	"\bcommands\x18\x02 \x03(\v2\x14.pytasks.fsm.CommandR\bcommands\"\xd3\a\n" +
 	"\aCommand\x12-\n" +
 	"\x06submit\x18\x01 \x01(\v2\x13.pytasks.fsm.SubmitH\x00R\x06submit\x12-\n" +
 	"\x06assign\x18\x02 \x01(\v2\x13.pytasks.fsm.AssignH\x00R\x06assign\x12-\n" +
@@ -2189,13 +3879,29 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\tnode_down\x18\t \x01(\v2\x15.pytasks.fsm.NodeDownH\x00R\bnodeDown\x127\n" +
 	"\n" +
 	"node_drain\x18\n" +
-	" \x01(\v2\x16.pytasks.fsm.NodeDrainH\x00R\tnodeDrainB\x06\n" +
-	"\x04kind\"\x96\x01\n" +
+	" \x01(\v2\x16.pytasks.fsm.NodeDrainH\x00R\tnodeDrain\x121\n" +
+	"\bpack_put\x18\v \x01(\v2\x14.pytasks.fsm.PackPutH\x00R\apackPut\x121\n" +
+	"\bpack_use\x18\f \x01(\v2\x14.pytasks.fsm.PackUseH\x00R\apackUse\x12:\n" +
+	"\vpack_remove\x18\r \x01(\v2\x17.pytasks.fsm.PackRemoveH\x00R\n" +
+	"packRemove\x127\n" +
+	"\n" +
+	"node_packs\x18\x0e \x01(\v2\x16.pytasks.fsm.NodePacksH\x00R\tnodePacks\x121\n" +
+	"\buser_put\x18\x0f \x01(\v2\x14.pytasks.fsm.UserPutH\x00R\auserPut\x12:\n" +
+	"\vuser_remove\x18\x10 \x01(\v2\x17.pytasks.fsm.UserRemoveH\x00R\n" +
+	"userRemove\x121\n" +
+	"\bkeys_put\x18\x11 \x01(\v2\x14.pytasks.fsm.KeysPutH\x00R\akeysPut\x127\n" +
+	"\n" +
+	"secret_put\x18\x12 \x01(\v2\x16.pytasks.fsm.SecretPutH\x00R\tsecretPut\x12(\n" +
+	"\x05actor\x18d \x01(\v2\x12.pytasks.fsm.ActorR\x05actorB\x06\n" +
+	"\x04kind\"-\n" +
+	"\x05Actor\x12\x10\n" +
+	"\x03sub\x18\x01 \x01(\tR\x03sub\x12\x12\n" +
+	"\x04addr\x18\x02 \x01(\tR\x04addr\"\x96\x01\n" +
 	"\x06Submit\x12&\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x10.pytasks.fsm.NewR\x05tasks\x12'\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x12\x1b\n" +
 	"\tbody_hash\x18\x03 \x01(\fR\bbodyHash\x12\x1e\n" +
-	"\vkeep_key_ms\x18\x04 \x01(\x03R\tkeepKeyMs\"\xa8\x02\n" +
+	"\vkeep_key_ms\x18\x04 \x01(\x03R\tkeepKeyMs\"\xf2\x02\n" +
 	"\x03New\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -2209,7 +3915,12 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05retry\x18\t \x01(\v2\x12.pytasks.fsm.RetryR\x05retry\x12\x12\n" +
 	"\x04tags\x18\n" +
 	" \x03(\tR\x04tags\x12(\n" +
-	"\x05place\x18\v \x01(\v2\x12.pytasks.fsm.PlaceR\x05place\"\x90\x01\n" +
+	"\x05place\x18\v \x01(\v2\x12.pytasks.fsm.PlaceR\x05place\x12\x18\n" +
+	"\arelease\x18\f \x01(\tR\arelease\x12.\n" +
+	"\targs_blob\x18\r \x01(\v2\x11.pytasks.fsm.BlobR\bargsBlob\"2\n" +
+	"\x04Blob\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\"\x90\x01\n" +
 	"\x05Retry\x12!\n" +
 	"\fmax_attempts\x18\x01 \x01(\rR\vmaxAttempts\x12\x1d\n" +
 	"\n" +
@@ -2223,7 +3934,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06Assign\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12(\n" +
-	"\x05place\x18\x03 \x01(\v2\x12.pytasks.fsm.PlaceR\x05place\"\xe5\x01\n" +
+	"\x05place\x18\x03 \x01(\v2\x12.pytasks.fsm.PlaceR\x05place\"\xab\x02\n" +
 	"\x06Finish\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x16\n" +
@@ -2232,7 +3943,11 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x15\n" +
 	"\x06run_us\x18\x06 \x01(\x03R\x05runUs\x12\x1c\n" +
 	"\tpermanent\x18\a \x01(\bR\tpermanent\x12\x1e\n" +
-	"\vretry_in_ms\x18\b \x01(\x03R\tretryInMs\"U\n" +
+	"\vretry_in_ms\x18\b \x01(\x03R\tretryInMs\x12\x10\n" +
+	"\x03log\x18\t \x01(\fR\x03log\x122\n" +
+	"\vresult_blob\x18\n" +
+	" \x01(\v2\x11.pytasks.fsm.BlobR\n" +
+	"resultBlob\"U\n" +
 	"\aFailure\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1c\n" +
@@ -2244,12 +3959,14 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06Cancel\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x1c\n" +
 	"\x04Tick\x12\x14\n" +
-	"\x05limit\x18\x01 \x01(\rR\x05limit\"\x85\x01\n" +
+	"\x05limit\x18\x01 \x01(\rR\x05limit\"\xd5\x01\n" +
 	"\x05Purge\x12,\n" +
 	"\x12finished_before_ms\x18\x01 \x01(\x03R\x10finishedBeforeMs\x12\x1b\n" +
 	"\tmax_count\x18\x02 \x01(\x04R\bmaxCount\x12\x1b\n" +
 	"\tmax_bytes\x18\x03 \x01(\x04R\bmaxBytes\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\rR\x05limit\"\x9a\x01\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12&\n" +
+	"\x0faudit_before_ms\x18\x05 \x01(\x03R\rauditBeforeMs\x12&\n" +
+	"\x0fmax_audit_bytes\x18\x06 \x01(\x04R\rmaxAuditBytes\"\x9a\x01\n" +
 	"\x06NodeUp\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -2264,16 +3981,55 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06forget\x18\x03 \x01(\bR\x06forget\"Q\n" +
 	"\tNodeDrain\x12(\n" +
 	"\x05place\x18\x01 \x01(\v2\x12.pytasks.fsm.PlaceR\x05place\x12\x1a\n" +
-	"\bdraining\x18\x02 \x01(\bR\bdraining\"\x83\x01\n" +
+	"\bdraining\x18\x02 \x01(\bR\bdraining\"\xa5\x01\n" +
+	"\aPackPut\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\arelease\x18\x02 \x01(\tR\arelease\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\x03R\x04size\x12\x12\n" +
+	"\x04kind\x18\x06 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04info\x18\a \x01(\fR\x04info\"7\n" +
+	"\aPackUse\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\arelease\x18\x02 \x01(\tR\arelease\"~\n" +
+	"\n" +
+	"PackRemove\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\arelease\x18\x02 \x01(\tR\arelease\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x16\n" +
+	"\x06resume\x18\x05 \x01(\bR\x06resume\"K\n" +
+	"\tNodePacks\x12(\n" +
+	"\x05place\x18\x01 \x01(\v2\x12.pytasks.fsm.PlaceR\x05place\x12\x14\n" +
+	"\x05packs\x18\x02 \x01(\fR\x05packs\"\xb8\x01\n" +
+	"\aUserPut\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
+	"\rpassword_hash\x18\x02 \x01(\tR\fpasswordHash\x12#\n" +
+	"\rallowed_tasks\x18\x03 \x03(\tR\fallowedTasks\x12\x16\n" +
+	"\x06scopes\x18\x04 \x03(\tR\x06scopes\x12\x16\n" +
+	"\x06create\x18\x05 \x01(\bR\x06create\x12\x1f\n" +
+	"\vkeep_rights\x18\x06 \x01(\bR\n" +
+	"keepRights\" \n" +
+	"\n" +
+	"UserRemove\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"P\n" +
+	"\aKeysPut\x12+\n" +
+	"\x04keys\x18\x01 \x03(\v2\x17.pytasks.fsm.SigningKeyR\x04keys\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"X\n" +
+	"\tSecretPut\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\x121\n" +
+	"\brotation\x18\x02 \x01(\v2\x15.pytasks.fsm.RotationR\brotation\"\x99\x01\n" +
 	"\aOutcome\x12%\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x11.pytasks.fsm.CodeR\x04code\x12\x10\n" +
 	"\x03ids\x18\x02 \x03(\tR\x03ids\x12+\n" +
 	"\x06status\x18\x03 \x01(\x0e2\x13.pytasks.fsm.StatusR\x06status\x12\x12\n" +
-	"\x04node\x18\x04 \x01(\rR\x04node\"9\n" +
+	"\x04node\x18\x04 \x01(\rR\x04node\x12\x14\n" +
+	"\x05count\x18\x05 \x01(\x04R\x05count\"9\n" +
 	"\x05Batch\x120\n" +
 	"\bcommands\x18\x01 \x03(\v2\x14.pytasks.fsm.CommandR\bcommands\"<\n" +
 	"\bOutcomes\x120\n" +
-	"\boutcomes\x18\x01 \x03(\v2\x14.pytasks.fsm.OutcomeR\boutcomes\"\x9e\x05\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x14.pytasks.fsm.OutcomeR\boutcomes\"\xf7\x06\n" +
 	"\x04Task\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -2303,7 +4059,17 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x06result\x18\x14 \x01(\fR\x06result\x12*\n" +
 	"\x05error\x18\x15 \x01(\v2\x14.pytasks.fsm.FailureR\x05error\x12\x16\n" +
 	"\x06reason\x18\x16 \x01(\tR\x06reason\x12%\n" +
-	"\x04past\x18\x17 \x03(\v2\x11.pytasks.fsm.PastR\x04past\"\x98\x01\n" +
+	"\x04past\x18\x17 \x03(\v2\x11.pytasks.fsm.PastR\x04past\x12\x18\n" +
+	"\arelease\x18\x18 \x01(\tR\arelease\x12\x10\n" +
+	"\x03log\x18\x19 \x01(\fR\x03log\x121\n" +
+	"\bprogress\x18\x1a \x01(\v2\x15.pytasks.fsm.ProgressR\bprogress\x12.\n" +
+	"\targs_blob\x18\x1b \x01(\v2\x11.pytasks.fsm.BlobR\bargsBlob\x122\n" +
+	"\vresult_blob\x18\x1c \x01(\v2\x11.pytasks.fsm.BlobR\n" +
+	"resultBlob\x12\x14\n" +
+	"\x05owner\x18\x1d \x01(\tR\x05owner\":\n" +
+	"\bProgress\x12\x1a\n" +
+	"\bfraction\x18\x01 \x01(\x01R\bfraction\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\x98\x01\n" +
 	"\x04Past\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\rR\aattempt\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\rR\x04node\x12\x19\n" +
@@ -2324,7 +4090,67 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x04down\x18\n" +
 	" \x01(\bR\x04down\x12\x12\n" +
 	"\x04gone\x18\v \x01(\bR\x04gone\x12\x13\n" +
-	"\x05up_ms\x18\f \x01(\x03R\x04upMs\"V\n" +
+	"\x05up_ms\x18\f \x01(\x03R\x04upMs\"\xa2\x01\n" +
+	"\x04Pack\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
+	"\breleases\x18\x02 \x03(\v2\x18.pytasks.fsm.PackReleaseR\breleases\x12\x18\n" +
+	"\acurrent\x18\x03 \x01(\tR\acurrent\x12\x1a\n" +
+	"\bprevious\x18\x04 \x01(\tR\bprevious\x12\x1a\n" +
+	"\bremoving\x18\x05 \x01(\bR\bremoving\"\xfd\x01\n" +
+	"\vPackRelease\x12\x18\n" +
+	"\arelease\x18\x01 \x01(\tR\arelease\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\fR\x06digest\x12\x12\n" +
+	"\x04size\x18\x04 \x01(\x03R\x04size\x12\x12\n" +
+	"\x04kind\x18\x05 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04info\x18\x06 \x01(\fR\x04info\x12!\n" +
+	"\finstalled_ms\x18\a \x01(\x03R\vinstalledMs\x12'\n" +
+	"\x0finstalled_index\x18\b \x01(\x04R\x0einstalledIndex\x12\x1a\n" +
+	"\bremoving\x18\t \x01(\bR\bremoving\"\xd0\x01\n" +
+	"\x04User\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
+	"\rpassword_hash\x18\x02 \x01(\tR\fpasswordHash\x12#\n" +
+	"\rallowed_tasks\x18\x03 \x03(\tR\fallowedTasks\x12\x16\n" +
+	"\x06scopes\x18\x04 \x03(\tR\x06scopes\x12\x14\n" +
+	"\x05epoch\x18\x05 \x01(\x04R\x05epoch\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\x06 \x01(\x03R\tcreatedMs\x12\x1d\n" +
+	"\n" +
+	"changed_ms\x18\a \x01(\x03R\tchangedMs\"M\n" +
+	"\x04Keys\x12+\n" +
+	"\x04keys\x18\x01 \x03(\v2\x17.pytasks.fsm.SigningKeyR\x04keys\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\"\xd5\x01\n" +
+	"\n" +
+	"SigningKey\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12\x1d\n" +
+	"\n" +
+	"public_der\x18\x03 \x01(\fR\tpublicDer\x12\x16\n" +
+	"\x06sealed\x18\x04 \x01(\fR\x06sealed\x12\x1b\n" +
+	"\tsealed_by\x18\x05 \x01(\tR\bsealedBy\x12\x1d\n" +
+	"\n" +
+	"created_ms\x18\x06 \x01(\x03R\tcreatedMs\x12&\n" +
+	"\x0fverify_until_ms\x18\a \x01(\x03R\rverifyUntilMs\"\x95\x01\n" +
+	"\bRotation\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x16\n" +
+	"\x06sealed\x18\x03 \x01(\fR\x06sealed\x12\x14\n" +
+	"\x05phase\x18\x04 \x01(\rR\x05phase\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\x04R\aversion\x12\x1d\n" +
+	"\n" +
+	"started_ms\x18\x06 \x01(\x03R\tstartedMs\"M\n" +
+	"\x06Audits\x12\x17\n" +
+	"\atime_ms\x18\x01 \x01(\x03R\x06timeMs\x12*\n" +
+	"\x06audits\x18\x02 \x03(\v2\x12.pytasks.fsm.AuditR\x06audits\"\xca\x01\n" +
+	"\x05Audit\x12\x10\n" +
+	"\x03sub\x18\x01 \x01(\tR\x03sub\x12\x12\n" +
+	"\x04addr\x18\x02 \x01(\tR\x04addr\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\rR\x06action\x12\x16\n" +
+	"\x06target\x18\x04 \x01(\tR\x06target\x12%\n" +
+	"\x04code\x18\x05 \x01(\x0e2\x11.pytasks.fsm.CodeR\x04code\x12\x14\n" +
+	"\x05count\x18\x06 \x01(\x04R\x05count\x12\x16\n" +
+	"\x06detail\x18\a \x01(\tR\x06detail\x12\x16\n" +
+	"\x06number\x18\b \x01(\rR\x06number\"V\n" +
 	"\n" +
 	"Remembered\x12\x1b\n" +
 	"\tbody_hash\x18\x01 \x01(\fR\bbodyHash\x12\x10\n" +
@@ -2332,11 +4158,19 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\buntil_ms\x18\x03 \x01(\x03R\auntilMs\"F\n" +
 	"\x05Nudge\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12'\n" +
-	"\x05tasks\x18\x02 \x03(\v2\x11.pytasks.fsm.TaskR\x05tasks\"a\n" +
+	"\x05tasks\x18\x02 \x03(\v2\x11.pytasks.fsm.TaskR\x05tasks\"\xce\x01\n" +
 	"\tHeartbeat\x12(\n" +
 	"\x05place\x18\x01 \x01(\v2\x12.pytasks.fsm.PlaceR\x05place\x12\x12\n" +
 	"\x04busy\x18\x02 \x01(\rR\x04busy\x12\x16\n" +
-	"\x06queued\x18\x03 \x01(\rR\x06queued*p\n" +
+	"\x06queued\x18\x03 \x01(\rR\x06queued\x12\x19\n" +
+	"\bdisk_low\x18\x04 \x01(\bR\adiskLow\x12\x19\n" +
+	"\bclock_ms\x18\x05 \x01(\x03R\aclockMs\x125\n" +
+	"\bprogress\x18\x06 \x03(\v2\x19.pytasks.fsm.TaskProgressR\bprogress\"j\n" +
+	"\fTaskProgress\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x1a\n" +
+	"\bfraction\x18\x03 \x01(\x01R\bfraction\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text*p\n" +
 	"\x06Status\x12\v\n" +
 	"\aUNKNOWN\x10\x00\x12\r\n" +
 	"\tSCHEDULED\x10\x01\x12\v\n" +
@@ -2345,7 +4179,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05RETRY\x10\x04\x12\v\n" +
 	"\aSUCCESS\x10\x05\x12\v\n" +
 	"\aFAILURE\x10\x06\x12\v\n" +
-	"\aREVOKED\x10\a*\x80\x01\n" +
+	"\aREVOKED\x10\a*\xc9\x01\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\t\n" +
 	"\x05STALE\x10\x01\x12\r\n" +
@@ -2359,7 +4193,14 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\n" +
 	"NAME_TAKEN\x10\a\x12\n" +
 	"\n" +
-	"\x06MISFIT\x10\bB\rZ\vpytasks/fsmb\x06proto3"
+	"\x06MISFIT\x10\b\x12\r\n" +
+	"\tDISK_FULL\x10\t\x12\r\n" +
+	"\tPACK_BUSY\x10\n" +
+	"\x12\v\n" +
+	"\aNO_PACK\x10\v\x12\x0e\n" +
+	"\n" +
+	"LAST_ADMIN\x10\f\x12\f\n" +
+	"\bCONFLICT\x10\rB\rZ\vpytasks/fsmb\x06proto3"
 
 var (
 	file_fsm_fsm_proto_rawDescOnce sync.Once
@@ -2374,71 +4215,113 @@ func file_fsm_fsm_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_fsm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_fsm_fsm_proto_goTypes = []any{
-	(Status)(0),        // 0: pytasks.fsm.Status
-	(Code)(0),          // 1: pytasks.fsm.Code
-	(*Entry)(nil),      // 2: pytasks.fsm.Entry
-	(*Command)(nil),    // 3: pytasks.fsm.Command
-	(*Submit)(nil),     // 4: pytasks.fsm.Submit
-	(*New)(nil),        // 5: pytasks.fsm.New
-	(*Retry)(nil),      // 6: pytasks.fsm.Retry
-	(*Place)(nil),      // 7: pytasks.fsm.Place
-	(*Assign)(nil),     // 8: pytasks.fsm.Assign
-	(*Finish)(nil),     // 9: pytasks.fsm.Finish
-	(*Failure)(nil),    // 10: pytasks.fsm.Failure
-	(*Release)(nil),    // 11: pytasks.fsm.Release
-	(*Cancel)(nil),     // 12: pytasks.fsm.Cancel
-	(*Tick)(nil),       // 13: pytasks.fsm.Tick
-	(*Purge)(nil),      // 14: pytasks.fsm.Purge
-	(*NodeUp)(nil),     // 15: pytasks.fsm.NodeUp
-	(*NodeDown)(nil),   // 16: pytasks.fsm.NodeDown
-	(*NodeDrain)(nil),  // 17: pytasks.fsm.NodeDrain
-	(*Outcome)(nil),    // 18: pytasks.fsm.Outcome
-	(*Batch)(nil),      // 19: pytasks.fsm.Batch
-	(*Outcomes)(nil),   // 20: pytasks.fsm.Outcomes
-	(*Task)(nil),       // 21: pytasks.fsm.Task
-	(*Past)(nil),       // 22: pytasks.fsm.Past
-	(*Node)(nil),       // 23: pytasks.fsm.Node
-	(*Remembered)(nil), // 24: pytasks.fsm.Remembered
-	(*Nudge)(nil),      // 25: pytasks.fsm.Nudge
-	(*Heartbeat)(nil),  // 26: pytasks.fsm.Heartbeat
+	(Status)(0),          // 0: pytasks.fsm.Status
+	(Code)(0),            // 1: pytasks.fsm.Code
+	(*Entry)(nil),        // 2: pytasks.fsm.Entry
+	(*Command)(nil),      // 3: pytasks.fsm.Command
+	(*Actor)(nil),        // 4: pytasks.fsm.Actor
+	(*Submit)(nil),       // 5: pytasks.fsm.Submit
+	(*New)(nil),          // 6: pytasks.fsm.New
+	(*Blob)(nil),         // 7: pytasks.fsm.Blob
+	(*Retry)(nil),        // 8: pytasks.fsm.Retry
+	(*Place)(nil),        // 9: pytasks.fsm.Place
+	(*Assign)(nil),       // 10: pytasks.fsm.Assign
+	(*Finish)(nil),       // 11: pytasks.fsm.Finish
+	(*Failure)(nil),      // 12: pytasks.fsm.Failure
+	(*Release)(nil),      // 13: pytasks.fsm.Release
+	(*Cancel)(nil),       // 14: pytasks.fsm.Cancel
+	(*Tick)(nil),         // 15: pytasks.fsm.Tick
+	(*Purge)(nil),        // 16: pytasks.fsm.Purge
+	(*NodeUp)(nil),       // 17: pytasks.fsm.NodeUp
+	(*NodeDown)(nil),     // 18: pytasks.fsm.NodeDown
+	(*NodeDrain)(nil),    // 19: pytasks.fsm.NodeDrain
+	(*PackPut)(nil),      // 20: pytasks.fsm.PackPut
+	(*PackUse)(nil),      // 21: pytasks.fsm.PackUse
+	(*PackRemove)(nil),   // 22: pytasks.fsm.PackRemove
+	(*NodePacks)(nil),    // 23: pytasks.fsm.NodePacks
+	(*UserPut)(nil),      // 24: pytasks.fsm.UserPut
+	(*UserRemove)(nil),   // 25: pytasks.fsm.UserRemove
+	(*KeysPut)(nil),      // 26: pytasks.fsm.KeysPut
+	(*SecretPut)(nil),    // 27: pytasks.fsm.SecretPut
+	(*Outcome)(nil),      // 28: pytasks.fsm.Outcome
+	(*Batch)(nil),        // 29: pytasks.fsm.Batch
+	(*Outcomes)(nil),     // 30: pytasks.fsm.Outcomes
+	(*Task)(nil),         // 31: pytasks.fsm.Task
+	(*Progress)(nil),     // 32: pytasks.fsm.Progress
+	(*Past)(nil),         // 33: pytasks.fsm.Past
+	(*Node)(nil),         // 34: pytasks.fsm.Node
+	(*Pack)(nil),         // 35: pytasks.fsm.Pack
+	(*PackRelease)(nil),  // 36: pytasks.fsm.PackRelease
+	(*User)(nil),         // 37: pytasks.fsm.User
+	(*Keys)(nil),         // 38: pytasks.fsm.Keys
+	(*SigningKey)(nil),   // 39: pytasks.fsm.SigningKey
+	(*Rotation)(nil),     // 40: pytasks.fsm.Rotation
+	(*Audits)(nil),       // 41: pytasks.fsm.Audits
+	(*Audit)(nil),        // 42: pytasks.fsm.Audit
+	(*Remembered)(nil),   // 43: pytasks.fsm.Remembered
+	(*Nudge)(nil),        // 44: pytasks.fsm.Nudge
+	(*Heartbeat)(nil),    // 45: pytasks.fsm.Heartbeat
+	(*TaskProgress)(nil), // 46: pytasks.fsm.TaskProgress
 }
 var file_fsm_fsm_proto_depIdxs = []int32{
 	3,  // 0: pytasks.fsm.Entry.commands:type_name -> pytasks.fsm.Command
-	4,  // 1: pytasks.fsm.Command.submit:type_name -> pytasks.fsm.Submit
-	8,  // 2: pytasks.fsm.Command.assign:type_name -> pytasks.fsm.Assign
-	9,  // 3: pytasks.fsm.Command.finish:type_name -> pytasks.fsm.Finish
-	11, // 4: pytasks.fsm.Command.release:type_name -> pytasks.fsm.Release
-	12, // 5: pytasks.fsm.Command.cancel:type_name -> pytasks.fsm.Cancel
-	13, // 6: pytasks.fsm.Command.tick:type_name -> pytasks.fsm.Tick
-	14, // 7: pytasks.fsm.Command.purge:type_name -> pytasks.fsm.Purge
-	15, // 8: pytasks.fsm.Command.node_up:type_name -> pytasks.fsm.NodeUp
-	16, // 9: pytasks.fsm.Command.node_down:type_name -> pytasks.fsm.NodeDown
-	17, // 10: pytasks.fsm.Command.node_drain:type_name -> pytasks.fsm.NodeDrain
-	5,  // 11: pytasks.fsm.Submit.tasks:type_name -> pytasks.fsm.New
-	6,  // 12: pytasks.fsm.New.retry:type_name -> pytasks.fsm.Retry
-	7,  // 13: pytasks.fsm.New.place:type_name -> pytasks.fsm.Place
-	7,  // 14: pytasks.fsm.Assign.place:type_name -> pytasks.fsm.Place
-	10, // 15: pytasks.fsm.Finish.error:type_name -> pytasks.fsm.Failure
-	7,  // 16: pytasks.fsm.NodeDown.place:type_name -> pytasks.fsm.Place
-	7,  // 17: pytasks.fsm.NodeDrain.place:type_name -> pytasks.fsm.Place
-	1,  // 18: pytasks.fsm.Outcome.code:type_name -> pytasks.fsm.Code
-	0,  // 19: pytasks.fsm.Outcome.status:type_name -> pytasks.fsm.Status
-	3,  // 20: pytasks.fsm.Batch.commands:type_name -> pytasks.fsm.Command
-	18, // 21: pytasks.fsm.Outcomes.outcomes:type_name -> pytasks.fsm.Outcome
-	0,  // 22: pytasks.fsm.Task.status:type_name -> pytasks.fsm.Status
-	6,  // 23: pytasks.fsm.Task.retry:type_name -> pytasks.fsm.Retry
-	7,  // 24: pytasks.fsm.Task.place:type_name -> pytasks.fsm.Place
-	10, // 25: pytasks.fsm.Task.error:type_name -> pytasks.fsm.Failure
-	22, // 26: pytasks.fsm.Task.past:type_name -> pytasks.fsm.Past
-	21, // 27: pytasks.fsm.Nudge.tasks:type_name -> pytasks.fsm.Task
-	7,  // 28: pytasks.fsm.Heartbeat.place:type_name -> pytasks.fsm.Place
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	5,  // 1: pytasks.fsm.Command.submit:type_name -> pytasks.fsm.Submit
+	10, // 2: pytasks.fsm.Command.assign:type_name -> pytasks.fsm.Assign
+	11, // 3: pytasks.fsm.Command.finish:type_name -> pytasks.fsm.Finish
+	13, // 4: pytasks.fsm.Command.release:type_name -> pytasks.fsm.Release
+	14, // 5: pytasks.fsm.Command.cancel:type_name -> pytasks.fsm.Cancel
+	15, // 6: pytasks.fsm.Command.tick:type_name -> pytasks.fsm.Tick
+	16, // 7: pytasks.fsm.Command.purge:type_name -> pytasks.fsm.Purge
+	17, // 8: pytasks.fsm.Command.node_up:type_name -> pytasks.fsm.NodeUp
+	18, // 9: pytasks.fsm.Command.node_down:type_name -> pytasks.fsm.NodeDown
+	19, // 10: pytasks.fsm.Command.node_drain:type_name -> pytasks.fsm.NodeDrain
+	20, // 11: pytasks.fsm.Command.pack_put:type_name -> pytasks.fsm.PackPut
+	21, // 12: pytasks.fsm.Command.pack_use:type_name -> pytasks.fsm.PackUse
+	22, // 13: pytasks.fsm.Command.pack_remove:type_name -> pytasks.fsm.PackRemove
+	23, // 14: pytasks.fsm.Command.node_packs:type_name -> pytasks.fsm.NodePacks
+	24, // 15: pytasks.fsm.Command.user_put:type_name -> pytasks.fsm.UserPut
+	25, // 16: pytasks.fsm.Command.user_remove:type_name -> pytasks.fsm.UserRemove
+	26, // 17: pytasks.fsm.Command.keys_put:type_name -> pytasks.fsm.KeysPut
+	27, // 18: pytasks.fsm.Command.secret_put:type_name -> pytasks.fsm.SecretPut
+	4,  // 19: pytasks.fsm.Command.actor:type_name -> pytasks.fsm.Actor
+	6,  // 20: pytasks.fsm.Submit.tasks:type_name -> pytasks.fsm.New
+	8,  // 21: pytasks.fsm.New.retry:type_name -> pytasks.fsm.Retry
+	9,  // 22: pytasks.fsm.New.place:type_name -> pytasks.fsm.Place
+	7,  // 23: pytasks.fsm.New.args_blob:type_name -> pytasks.fsm.Blob
+	9,  // 24: pytasks.fsm.Assign.place:type_name -> pytasks.fsm.Place
+	12, // 25: pytasks.fsm.Finish.error:type_name -> pytasks.fsm.Failure
+	7,  // 26: pytasks.fsm.Finish.result_blob:type_name -> pytasks.fsm.Blob
+	9,  // 27: pytasks.fsm.NodeDown.place:type_name -> pytasks.fsm.Place
+	9,  // 28: pytasks.fsm.NodeDrain.place:type_name -> pytasks.fsm.Place
+	9,  // 29: pytasks.fsm.NodePacks.place:type_name -> pytasks.fsm.Place
+	39, // 30: pytasks.fsm.KeysPut.keys:type_name -> pytasks.fsm.SigningKey
+	40, // 31: pytasks.fsm.SecretPut.rotation:type_name -> pytasks.fsm.Rotation
+	1,  // 32: pytasks.fsm.Outcome.code:type_name -> pytasks.fsm.Code
+	0,  // 33: pytasks.fsm.Outcome.status:type_name -> pytasks.fsm.Status
+	3,  // 34: pytasks.fsm.Batch.commands:type_name -> pytasks.fsm.Command
+	28, // 35: pytasks.fsm.Outcomes.outcomes:type_name -> pytasks.fsm.Outcome
+	0,  // 36: pytasks.fsm.Task.status:type_name -> pytasks.fsm.Status
+	8,  // 37: pytasks.fsm.Task.retry:type_name -> pytasks.fsm.Retry
+	9,  // 38: pytasks.fsm.Task.place:type_name -> pytasks.fsm.Place
+	12, // 39: pytasks.fsm.Task.error:type_name -> pytasks.fsm.Failure
+	33, // 40: pytasks.fsm.Task.past:type_name -> pytasks.fsm.Past
+	32, // 41: pytasks.fsm.Task.progress:type_name -> pytasks.fsm.Progress
+	7,  // 42: pytasks.fsm.Task.args_blob:type_name -> pytasks.fsm.Blob
+	7,  // 43: pytasks.fsm.Task.result_blob:type_name -> pytasks.fsm.Blob
+	36, // 44: pytasks.fsm.Pack.releases:type_name -> pytasks.fsm.PackRelease
+	39, // 45: pytasks.fsm.Keys.keys:type_name -> pytasks.fsm.SigningKey
+	42, // 46: pytasks.fsm.Audits.audits:type_name -> pytasks.fsm.Audit
+	1,  // 47: pytasks.fsm.Audit.code:type_name -> pytasks.fsm.Code
+	31, // 48: pytasks.fsm.Nudge.tasks:type_name -> pytasks.fsm.Task
+	9,  // 49: pytasks.fsm.Heartbeat.place:type_name -> pytasks.fsm.Place
+	46, // 50: pytasks.fsm.Heartbeat.progress:type_name -> pytasks.fsm.TaskProgress
+	51, // [51:51] is the sub-list for method output_type
+	51, // [51:51] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsm_proto_init() }
@@ -2457,6 +4340,14 @@ func file_fsm_fsm_proto_init() {
 		(*Command_NodeUp)(nil),
 		(*Command_NodeDown)(nil),
 		(*Command_NodeDrain)(nil),
+		(*Command_PackPut)(nil),
+		(*Command_PackUse)(nil),
+		(*Command_PackRemove)(nil),
+		(*Command_NodePacks)(nil),
+		(*Command_UserPut)(nil),
+		(*Command_UserRemove)(nil),
+		(*Command_KeysPut)(nil),
+		(*Command_SecretPut)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2464,7 +4355,7 @@ func file_fsm_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsm_proto_rawDesc), len(file_fsm_fsm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   25,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

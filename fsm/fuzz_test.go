@@ -15,11 +15,14 @@ import (
 // be applied and stored: one that cannot would stop every node, again and again.
 func FuzzDecodeEntry(f *testing.F) {
 	for _, c := range goldenCommands() {
-		data, err := EncodeEntry(&Entry{NowMs: 5, Commands: []*Command{c}})
-		if err != nil {
-			f.Fatal(err)
+		for _, actor := range []*Actor{nil, {Sub: "ann", Addr: "::1"}, {Sub: strings.Repeat("s", 65), Addr: strings.Repeat("a", 300)}} {
+			c.Actor = actor
+			data, err := EncodeEntry(&Entry{NowMs: 5, Commands: []*Command{c, c}})
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
 		}
-		f.Add(data)
 	}
 	large, err := EncodeEntry(&Entry{Commands: []*Command{submit(task(1, args(strings.Repeat("x", 2*packAbove))))}})
 	if err != nil {
@@ -50,14 +53,28 @@ func FuzzDecodeEntry(f *testing.F) {
 		if err := m.flush(); err != nil {
 			t.Fatalf("flush after %v: %v", e, err)
 		}
+		asked := 0
+		for _, c := range e.Commands {
+			if c.Actor != nil {
+				asked++
+			}
+		}
+		err = m.EachAudit(m.index-1, func(AuditRecord) error { asked--; return nil })
+		if err != nil || asked != 0 {
+			t.Fatalf("the audit log has %d records too few of %v, %v", asked, e, err)
+		}
 	})
 }
 
 // FuzzReadSnapshot checks that any bytes give a whole snapshot or an error.
 func FuzzReadSnapshot(f *testing.F) {
 	m := finishedTasks(f, 3)
+	m.ok(by("root", userPut("ann")), keysPut(0, "a"), secretPut(0, &Rotation{To: "s2", Phase: 1}), by("ann", submit(task(9))))
 	good := snapshotBytes(f, m.State)
 	f.Add(good)
+	for _, format := range []string{"2", "3"} {
+		f.Add(readGolden(f, "testdata/snapshots/"+format+".golden"))
+	}
 	f.Add(good[:len(good)/2])
 	f.Add([]byte(snapshotFormat))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -65,7 +82,7 @@ func FuzzReadSnapshot(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer db.Close()
+		defer db.close()
 		if err := readSnapshot(db, bytes.NewReader(data)); err != nil {
 			return
 		}
@@ -73,11 +90,11 @@ func FuzzReadSnapshot(f *testing.F) {
 		if err := s.load(db); err != nil {
 			t.Fatalf("a snapshot with the right checksum cannot be loaded: %v", err)
 		}
-		tx, err := db.Begin(false)
+		tx, err := db.begin()
 		if err != nil {
 			t.Fatal(err)
 		}
-		snap := &snapshot{tx}
+		snap := &snapshot{s, db, tx}
 		defer snap.Release()
 		if err := snap.writeTo(new(bytes.Buffer)); err != nil {
 			t.Fatal(err)
@@ -114,4 +131,16 @@ func FuzzListCursor(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestEncodeEntryKeepsLittle checks that a packed entry does not hold on to the room it was
+// packed in: raft keeps entries in memory.
+func TestEncodeEntryKeepsLittle(t *testing.T) {
+	data, err := EncodeEntry(&Entry{Commands: []*Command{submit(task(1, args(strings.Repeat("x", 1<<20))))}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cap(data) > 64<<10 {
+		t.Errorf("%d bytes stand in room for %d", len(data), cap(data))
+	}
 }

@@ -20,30 +20,55 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func goldenCommands() []*Command {
 	key := Key{0x01, 0x92, 0x3b, 15: 0xff}
 	at := &Place{Node: 3, Boot: 1700000000001}
+	root := &Actor{Sub: "root", Addr: "192.0.2.7"}
 	return []*Command{
 		{Kind: &Command_Submit{&Submit{
 			Tasks: []*New{{
 				Key: key[:], Name: "nightly", Type: "test.add", Args: []byte(`{"a":1,"b":2}`), Priority: 7,
 				DelayMs: 1500, EtaMs: 1700000005000, TimeoutMs: 60000,
 				Retry: &Retry{MaxAttempts: 5, InitialMs: 100, Factor: 2.5, MaxMs: 10000, Jitter: 0.25},
-				Tags:  []string{"a", "b"}, Place: at,
+				Tags:  []string{"a", "b"}, Place: at, Release: "1.0+3fa9c1e2b4d5",
+				ArgsBlob: &Blob{Digest: bytes.Repeat([]byte{0xa7}, 32), Size: 70000},
 			}},
 			IdempotencyKey: "once", BodyHash: []byte{0xde, 0xad}, KeepKeyMs: 86400000,
 		}}},
 		{Kind: &Command_Assign{&Assign{Key: key[:], Attempt: 2, Place: at}}},
 		{Kind: &Command_Finish{&Finish{
 			Key: key[:], Attempt: 2, Result: []byte(`3`), Error: &Failure{Type: "ValueError", Message: "no", Traceback: "line 1"},
-			Reason: ReasonError, RunUs: 1234, Permanent: true, RetryInMs: 250,
+			Reason: ReasonError, RunUs: 1234, Permanent: true, RetryInMs: 250, Log: []byte("step 1\n"),
+			ResultBlob: &Blob{Digest: bytes.Repeat([]byte{0x7a}, 32), Size: 80000},
 		}}},
 		{Kind: &Command_Release{&Release{Key: key[:], Attempt: 2, Reason: ReasonDrain}}},
 		{Kind: &Command_Cancel{&Cancel{Id: "nightly"}}},
 		{Kind: &Command_Tick{&Tick{Limit: 100}}},
-		{Kind: &Command_Purge{&Purge{FinishedBeforeMs: 1700000000000, MaxCount: 1000, MaxBytes: 1 << 30, Limit: 50}}},
+		{Kind: &Command_Purge{&Purge{
+			FinishedBeforeMs: 1700000000000, MaxCount: 1000, MaxBytes: 1 << 30, Limit: 50,
+			AuditBeforeMs: 1690000000000, MaxAuditBytes: 1 << 26,
+		}}},
 		{Kind: &Command_NodeUp{&NodeUp{
 			Id: "6f1e", Name: "alpha", Boot: 1700000000001, Slots: 8, Packs: []byte(`[]`), Http: "http://alpha:8080", Version: "1.2.3",
 		}}},
 		{Kind: &Command_NodeDown{&NodeDown{Place: at, Reason: ReasonWorkerLost, Forget: true}}},
 		{Kind: &Command_NodeDrain{&NodeDrain{Place: at, Draining: true}}},
+		{Kind: &Command_PackPut{&PackPut{
+			Name: "test", Release: "1.0+3fa9c1e2b4d5", Version: "1.0", Digest: bytes.Repeat([]byte{0x3f}, 32), Size: 4096,
+			Kind: "python", Info: []byte(`{}`),
+		}}},
+		{Kind: &Command_PackUse{&PackUse{Name: "test", Release: "1.0+3fa9c1e2b4d5"}}},
+		{Kind: &Command_PackRemove{&PackRemove{Name: "test", Release: "1.0+3fa9c1e2b4d5", Force: true, Limit: 1000, Resume: true}}},
+		{Kind: &Command_NodePacks{&NodePacks{Place: at, Packs: []byte(`[]`)}}},
+		{Actor: root, Kind: &Command_UserPut{&UserPut{
+			Name: "ann", PasswordHash: "$argon2id$v=19$m=65536,t=1,p=4$c2FsdA$aGFzaA", AllowedTasks: []string{"p.main.f", "q.*"},
+			Scopes: []string{"tasks:write", "admin"}, Create: true, KeepRights: true,
+		}}},
+		{Actor: root, Kind: &Command_UserRemove{&UserRemove{Name: "ann"}}},
+		{Actor: root, Kind: &Command_KeysPut{&KeysPut{Version: 41, Keys: []*SigningKey{{
+			Id: "k1", Algorithm: "EdDSA", PublicDer: []byte{0x30, 0x2a}, Sealed: []byte{0x5e, 0xa1}, SealedBy: "s1",
+			CreatedMs: 1700000000000, VerifyUntilMs: 1700000900000,
+		}}}}},
+		{Actor: root, Kind: &Command_SecretPut{&SecretPut{Version: 42, Rotation: &Rotation{
+			From: "s1", To: "s2", Sealed: []byte{0x5e, 0xa2}, Phase: 2, Version: 42, StartedMs: 1700000000000,
+		}}}},
 	}
 }
 
@@ -56,6 +81,9 @@ func TestGoldenCommands(t *testing.T) {
 		covered[kind.Name()] = true
 		t.Run(string(kind.Name()), func(t *testing.T) {
 			wantAllSet(t, c.ProtoReflect().Get(kind).Message())
+			if c.Actor != nil {
+				wantAllSet(t, c.Actor.ProtoReflect())
+			}
 			e := &Entry{NowMs: 1700000000123, Commands: []*Command{c}}
 			got, err := EncodeEntry(e)
 			if err != nil {
@@ -86,6 +114,36 @@ func TestGoldenCommands(t *testing.T) {
 	}
 }
 
+// TestGoldenBefore holds the bytes of commands as they were before they had all the fields
+// of today: they read as commands without these, and are written the same.
+func TestGoldenBefore(t *testing.T) {
+	fields := map[string]func(*Command){
+		"submit": func(c *Command) { n := c.GetSubmit().Tasks[0]; n.Release, n.ArgsBlob = "", nil },
+		"finish": func(c *Command) { f := c.GetFinish(); f.Log, f.ResultBlob = nil, nil },
+		"purge":  func(c *Command) { p := c.GetPurge(); p.AuditBeforeMs, p.MaxAuditBytes = 0, 0 },
+	}
+	for _, c := range goldenCommands() {
+		name := string(c.ProtoReflect().WhichOneof(c.ProtoReflect().Descriptor().Oneofs().ByName("kind")).Name())
+		unset := fields[name]
+		if unset == nil {
+			continue
+		}
+		unset(c)
+		got, err := EncodeEntry(&Entry{NowMs: 1700000000123, Commands: []*Command{c}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := readGolden(t, "testdata/before/"+name+".golden")
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is encoded:\n%x\nwant:\n%x", name, got, want)
+		}
+		back, err := DecodeEntry(want)
+		if err != nil || !proto.Equal(back.Commands[0], c) {
+			t.Errorf("%s is decoded as %v, %v; want %v", name, back, err, c)
+		}
+	}
+}
+
 // wantAllSet checks that a message has a value in every field, so that each
 // field's number and type show in the golden bytes.
 func wantAllSet(t *testing.T, m protoreflect.Message) {
@@ -105,7 +163,7 @@ func wantAllSet(t *testing.T, m protoreflect.Message) {
 }
 
 // golden returns the bytes of a golden file, after writing got to it if asked.
-func golden(t *testing.T, name string, got []byte) []byte {
+func golden(t testing.TB, name string, got []byte) []byte {
 	t.Helper()
 	path := filepath.Join("testdata", name+".golden")
 	if *update {
@@ -113,6 +171,11 @@ func golden(t *testing.T, name string, got []byte) []byte {
 			t.Fatal(err)
 		}
 	}
+	return readGolden(t, path)
+}
+
+func readGolden(t testing.TB, path string) []byte {
+	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

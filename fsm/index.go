@@ -3,6 +3,7 @@ package fsm
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/google/btree"
 )
@@ -18,13 +19,15 @@ const (
 type live struct {
 	key      Key
 	kind     string // the task's type
+	pack     *packed
 	status   Status
 	priority uint8
 	order    uint64
 	due      int64
 	at       Start
 	attempt  uint32
-	size     int   // of args, in bytes
+	size     int   // of args and log, in bytes
+	blobs    int64 // of the blobs that it names, in bytes
 	saved    bool  // the store has a record of it
 	record   *Task // nil where too much is held already: the store has it
 
@@ -63,6 +66,21 @@ func (g *given) remove(l *live) {
 	}
 }
 
+// packed is the unfinished tasks that need one release of one pack.
+type packed struct {
+	key   string                                // PackKey
+	tasks int                                   // in any state
+	ready [MaxPriority + 1]*btree.BTreeG[*live] // PENDING, by priority; in order
+}
+
+// taskType is a task type in one release of its pack.
+type taskType struct {
+	kind, release string
+	pack          *packed
+}
+
+type typeKey struct{ kind, release string }
+
 // Start names one start of one node.
 type Start struct {
 	Node uint32
@@ -74,22 +92,22 @@ type Start struct {
 // ready, due and assigned.
 type index struct {
 	tasks    map[Key]*live
-	ready    map[string]*[MaxPriority + 1]*btree.BTreeG[*live] // by pack, priority; in order
-	due      *btree.BTreeG[*live]                              // SCHEDULED and RETRY, by due time
-	assigned map[uint32]*given                                 // STARTED, by node
-	counts   [Status_REVOKED + 1]int                           // unfinished tasks by status
-	bytes    int64                                             // of their args
-	held     int                                               // what the records held take, in bytes
-	kinds    map[string]string                                 // one copy of each type's name
+	packs    map[string]*packed // by PackKey
+	types    map[typeKey]*taskType
+	due      *btree.BTreeG[*live]    // SCHEDULED and RETRY, by due time
+	assigned map[uint32]*given       // STARTED, by node
+	counts   [Status_REVOKED + 1]int // unfinished tasks by status
+	bytes    int64                   // of their args, logs and blobs
+	held     int                     // what the records held take, in bytes
 }
 
 func newIndex() *index {
 	return &index{
 		tasks:    map[Key]*live{},
-		ready:    map[string]*[MaxPriority + 1]*btree.BTreeG[*live]{},
+		packs:    map[string]*packed{},
+		types:    map[typeKey]*taskType{},
 		due:      btree.NewG(32, dueBefore),
 		assigned: map[uint32]*given{},
-		kinds:    map[string]string{},
 	}
 }
 
@@ -117,9 +135,11 @@ func (x *index) set(t *Task) (saved bool) {
 		return saved
 	}
 	if l == nil {
-		l = &live{key: key, kind: x.intern(t.Type), priority: uint8(min(t.Priority, MaxPriority)), size: len(t.Args)}
+		ty := x.typeOf(t.Type, t.Release)
+		l = &live{key: key, kind: ty.kind, pack: ty.pack, priority: uint8(min(t.Priority, MaxPriority))}
 		x.tasks[key] = l
 	}
+	l.size, l.blobs = len(t.Args)+len(t.Log), t.blobBytes()
 	l.status, l.order, l.due, l.attempt = t.Status, t.Order, t.DueMs, t.Attempt
 	l.at = Start{t.Place.GetNode(), t.Place.GetBoot()}
 	x.link(l)
@@ -149,21 +169,40 @@ func (x *index) hold(l *live, t *Task) {
 	}
 }
 
-func (x *index) intern(kind string) string {
-	if s, ok := x.kinds[kind]; ok {
-		return s
+// typeOf returns what the index has once of each type, making it first if need be.
+func (x *index) typeOf(kind, release string) *taskType {
+	if t := x.types[typeKey{kind, release}]; t != nil {
+		return t
 	}
-	s := string([]byte(kind)) // not the log entry's memory
-	x.kinds[s] = s
-	return s
+	kind, release = strings.Clone(kind), strings.Clone(release) // not the log entry's memory
+	key := PackKey(kind, release)
+	p := x.packs[key]
+	if p == nil {
+		p = &packed{key: key}
+		x.packs[key] = p
+	}
+	t := &taskType{kind, release, p}
+	x.types[typeKey{kind, release}] = t
+	return t
+}
+
+// forget drops what is kept of a release that no unfinished task refers to.
+func (x *index) forget(pack, release string) {
+	delete(x.packs, PackKey(pack, release))
+	for k := range x.types {
+		if k.release == release && PackOf(k.kind) == pack {
+			delete(x.types, k)
+		}
+	}
 }
 
 func (x *index) link(l *live) {
 	x.counts[l.status]++
-	x.bytes += int64(l.size)
+	l.pack.tasks++
+	x.bytes += int64(l.size) + l.blobs
 	switch l.status {
 	case Status_PENDING:
-		x.queue(l).ReplaceOrInsert(l)
+		l.pack.queue(l.priority).ReplaceOrInsert(l)
 	case Status_STARTED:
 		g := x.assigned[l.at.Node]
 		if g == nil {
@@ -178,10 +217,11 @@ func (x *index) link(l *live) {
 
 func (x *index) unlink(l *live) {
 	x.counts[l.status]--
-	x.bytes -= int64(l.size)
+	l.pack.tasks--
+	x.bytes -= int64(l.size) + l.blobs
 	switch l.status {
 	case Status_PENDING:
-		x.queue(l).Delete(l)
+		l.pack.queue(l.priority).Delete(l)
 	case Status_STARTED:
 		x.assigned[l.at.Node].remove(l)
 	default:
@@ -189,17 +229,11 @@ func (x *index) unlink(l *live) {
 	}
 }
 
-func (x *index) queue(l *live) *btree.BTreeG[*live] {
-	pack := PackOf(l.kind)
-	qs := x.ready[pack]
-	if qs == nil {
-		qs = new([MaxPriority + 1]*btree.BTreeG[*live])
-		x.ready[pack] = qs
+func (p *packed) queue(priority uint8) *btree.BTreeG[*live] {
+	if p.ready[priority] == nil {
+		p.ready[priority] = btree.NewG(32, orderBefore)
 	}
-	if qs[l.priority] == nil {
-		qs[l.priority] = btree.NewG(32, orderBefore)
-	}
-	return qs[l.priority]
+	return p.ready[priority]
 }
 
 // assignedTo returns what runs at a node, in the order it was queued.
@@ -214,6 +248,16 @@ func (x *index) assignedTo(node uint32) []*live {
 	}
 	slices.SortFunc(out, func(a, b *live) int { return cmp.Compare(a.order, b.order) })
 	return out
+}
+
+// PackKey returns what a task has to be run by: "name", the pack that the nodes were built
+// with, or "name@release", an installed one. It is what tasks wait by, and what nodes say
+// that they can run.
+func PackKey(kind, release string) string {
+	if release == "" {
+		return PackOf(kind)
+	}
+	return PackOf(kind) + "@" + release
 }
 
 // PackOf returns the pack of a task type: the text before the first point.

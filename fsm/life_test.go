@@ -339,3 +339,16 @@ func TestChanges(t *testing.T) {
 		t.Errorf("told %+v", c.Tasks)
 	}
 }
+
+// TestCancelByID checks that a task is cancelled by the id that callers know it by, and
+// by nothing else: not by its key where they chose an id, not by another spelling.
+func TestCancelByID(t *testing.T) {
+	m := newMachine(t)
+	lettered := Key{0: 0xab, 15: 1}
+	m.ok(submit(task(1, named("mine")), task(2), &New{Key: lettered[:], Type: "p.f"}))
+	m.gives(Code_NOT_FOUND, cancel(k(1).String()))
+	m.gives(Code_NOT_FOUND, cancel(strings.ToUpper(lettered.String())))
+	m.is(Status_PENDING, 0, k(1), k(2), lettered)
+	m.ok(cancel("mine"), cancel(k(2).String()), cancel(lettered.String()))
+	m.is(Status_REVOKED, 0, k(1), k(2), lettered)
+}

@@ -3,7 +3,6 @@ package fsm
 import (
 	"bytes"
 	"encoding/base64"
-	"fmt"
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
@@ -18,6 +17,8 @@ type Filter struct {
 	Status Status
 	Type   string
 	Tag    string
+	Owner  string // where Owned
+	Owned  bool   // only the tasks of Owner
 	Limit  int    // tasks in a page; 0 means 50
 	Cursor string // Page.Next of the page before
 }
@@ -45,33 +46,29 @@ func (s *State) List(f Filter) (Page, error) {
 	if err := s.flush(); err != nil {
 		return Page{}, err
 	}
-	tx, err := s.begin()
+	snap, err := s.begin()
 	if err != nil {
 		return Page{}, err
 	}
-	defer func() { _ = tx.Rollback() }()
-	return f.scan(tx, before)
-}
-
-// begin starts a read transaction over the store, which stays as it is while
-// writing goes on.
-func (s *State) begin() (*bolt.Tx, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	tx, err := s.db.Begin(false)
+	defer snap.Release()
+	var page Page
+	err = s.checked(guard(func() (err error) {
+		page, err = f.scan(snap.tx, before)
+		return err
+	}))
 	if err != nil {
-		return nil, fmt.Errorf("read state: %w", err)
+		return Page{}, err
 	}
-	return tx, nil
+	return page, nil
 }
 
 // scan walks the buckets that the filter needs, side by side, downwards.
 func (f *Filter) scan(tx *bolt.Tx, before []byte) (Page, error) {
 	var walks []*walk
 	for _, name := range f.buckets() {
-		walks = append(walks, newWalk(tx.Bucket(name).Cursor(), before))
+		walks = append(walks, newWalk(readBucket(tx, name).cursor(), before))
 	}
-	done := tx.Bucket(bucketDone)
+	done := readBucket(tx, bucketDone)
 	var page Page
 	for range maxScan {
 		w := newest(walks)
@@ -80,7 +77,7 @@ func (f *Filter) scan(tx *bolt.Tx, before []byte) (Page, error) {
 		}
 		key, val := w.key, w.val
 		if len(val) == 0 {
-			val = done.Get(key)
+			val, _ = done.get(key)
 		}
 		t, err := decodeTask(val)
 		if err != nil {
@@ -117,32 +114,33 @@ func (f *Filter) buckets() [][]byte {
 
 func (f *Filter) fits(t *Task) bool {
 	return (f.Status == Status_UNKNOWN || t.Status == f.Status) &&
+		(!f.Owned || t.Owner == f.Owner) &&
 		(f.Type == "" || t.Type == f.Type) &&
 		(f.Tag == "" || slices.Contains(t.Tags, f.Tag))
 }
 
 // walk goes down a bucket.
 type walk struct {
-	cur      *bolt.Cursor
+	cur      cursor
 	key, val []byte
 }
 
 // newWalk starts below a key, or at the end.
-func newWalk(cur *bolt.Cursor, before []byte) *walk {
+func newWalk(cur cursor, before []byte) *walk {
 	w := &walk{cur: cur}
 	if before == nil {
-		w.key, w.val = cur.Last()
+		w.key, w.val = cur.last()
 		return w
 	}
-	if k, _ := cur.Seek(before); k == nil {
-		w.key, w.val = cur.Last()
+	if k, _ := cur.seek(before); k == nil {
+		w.key, w.val = cur.last()
 	} else {
-		w.key, w.val = cur.Prev()
+		w.key, w.val = cur.prev()
 	}
 	return w
 }
 
-func (w *walk) next() { w.key, w.val = w.cur.Prev() }
+func (w *walk) next() { w.key, w.val = w.cur.prev() }
 
 // newest returns the walk that stands at the highest key, nil when all are done.
 func newest(walks []*walk) *walk {

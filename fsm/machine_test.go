@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"log/slog"
 	"os"
 	"testing"
@@ -220,6 +221,7 @@ func priority(p uint32) func(*New)     { return func(n *New) { n.Priority = p } 
 func attempts(max uint32) func(*New)   { return func(n *New) { n.Retry = &Retry{MaxAttempts: max} } }
 func args(s string) func(*New)         { return func(n *New) { n.Args = []byte(s) } }
 func typed(s string) func(*New)        { return func(n *New) { n.Type = s } }
+func released(s string) func(*New)     { return func(n *New) { n.Release = s } }
 func tagged(tags ...string) func(*New) { return func(n *New) { n.Tags = tags } }
 
 func submit(tasks ...*New) *Command {
@@ -234,8 +236,22 @@ func assign(key Key, attempt uint32, p *Place) *Command {
 	return &Command{Kind: &Command_Assign{&Assign{Key: key[:], Attempt: attempt, Place: p}}}
 }
 
-func finish(key Key, attempt uint32, result string) *Command {
-	return &Command{Kind: &Command_Finish{&Finish{Key: key[:], Attempt: attempt, Result: []byte(result), RunUs: 1000}}}
+// large gives a task arguments that are a blob.
+func large(text string, size int64) func(*New) {
+	return func(n *New) { n.Args, n.ArgsBlob = nil, blobOf(text, size) }
+}
+
+// blobOf returns a blob whose digest begins with a letter.
+func blobOf(text string, size int64) *Blob {
+	return &Blob{Digest: append([]byte(text), make([]byte, digestLen-len(text))...), Size: size}
+}
+
+func finish(key Key, attempt uint32, result string, opts ...func(*Finish)) *Command {
+	f := &Finish{Key: key[:], Attempt: attempt, Result: []byte(result), RunUs: 1000}
+	for _, opt := range opts {
+		opt(f)
+	}
+	return &Command{Kind: &Command_Finish{f}}
 }
 
 func fail(key Key, attempt uint32, opts ...func(*Finish)) *Command {
@@ -246,8 +262,14 @@ func fail(key Key, attempt uint32, opts ...func(*Finish)) *Command {
 	return &Command{Kind: &Command_Finish{f}}
 }
 
+// finishLarge finishes a task with a result that is a blob.
+func finishLarge(key Key, attempt uint32, b *Blob) *Command {
+	return finish(key, attempt, "", func(f *Finish) { f.Result, f.ResultBlob = nil, b })
+}
+
 func permanent(f *Finish)              { f.Permanent = true }
 func retryIn(ms int64) func(f *Finish) { return func(f *Finish) { f.RetryInMs = ms } }
+func logged(log []byte) func(*Finish)  { return func(f *Finish) { f.Log = log } }
 
 func release(key Key, attempt uint32, reason string) *Command {
 	return &Command{Kind: &Command_Release{&Release{Key: key[:], Attempt: attempt, Reason: reason}}}
@@ -269,4 +291,61 @@ func down(p *Place, reason string, forget bool) *Command {
 
 func drain(p *Place, draining bool) *Command {
 	return &Command{Kind: &Command_NodeDrain{&NodeDrain{Place: p, Draining: draining}}}
+}
+
+func nodePacks(p *Place, packs string) *Command {
+	return &Command{Kind: &Command_NodePacks{&NodePacks{Place: p, Packs: []byte(packs)}}}
+}
+
+// packPut installs a release; opts change it.
+func packPut(name, release string, opts ...func(*PackPut)) *Command {
+	p := &PackPut{
+		Name: name, Release: release, Version: release, Digest: digestOf(release), Size: 100, Kind: "python", Info: []byte(`{}`),
+	}
+	for _, opt := range opts {
+		opt(p)
+	}
+	return &Command{Kind: &Command_PackPut{p}}
+}
+
+func digestOf(release string) []byte {
+	sum := sha256.Sum256([]byte(release))
+	return sum[:]
+}
+
+func packUse(name, release string) *Command {
+	return &Command{Kind: &Command_PackUse{&PackUse{Name: name, Release: release}}}
+}
+
+func packRemove(p *PackRemove) *Command { return &Command{Kind: &Command_PackRemove{p}} }
+
+// userPut makes or changes a user with a password; opts change it.
+func userPut(name string, opts ...func(*UserPut)) *Command {
+	u := &UserPut{Name: name, PasswordHash: "h1"}
+	for _, opt := range opts {
+		opt(u)
+	}
+	return &Command{Kind: &Command_UserPut{u}}
+}
+
+func userRemove(name string) *Command {
+	return &Command{Kind: &Command_UserRemove{&UserRemove{Name: name}}}
+}
+
+func keysPut(version uint64, ids ...string) *Command {
+	c := &KeysPut{Version: version}
+	for _, id := range ids {
+		c.Keys = append(c.Keys, &SigningKey{Id: id, Algorithm: "EdDSA", Sealed: []byte(id)})
+	}
+	return &Command{Kind: &Command_KeysPut{c}}
+}
+
+func secretPut(version uint64, r *Rotation) *Command {
+	return &Command{Kind: &Command_SecretPut{&SecretPut{Version: version, Rotation: r}}}
+}
+
+// by makes somebody ask for a command.
+func by(sub string, c *Command) *Command {
+	c.Actor = &Actor{Sub: sub, Addr: "10.0.0.1"}
+	return c
 }

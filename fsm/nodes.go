@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 )
@@ -55,12 +56,9 @@ func (a *applier) nodeUp(c *NodeUp) (*Outcome, error) {
 }
 
 func (a *applier) nodeDown(c *NodeDown) (*Outcome, error) {
-	n := a.nodes[c.Place.GetNode()]
+	n, out := a.start(c.Place)
 	if n == nil {
-		return &Outcome{Code: Code_NOT_FOUND}, nil
-	}
-	if c.Place.Boot != n.Boot {
-		return &Outcome{Code: Code_STALE}, nil
+		return out, nil
 	}
 	if err := a.lose(n.Number, n.Boot, c.Reason); err != nil {
 		return nil, err
@@ -89,17 +87,37 @@ func (a *applier) lose(node uint32, boot uint64, reason string) error {
 }
 
 func (a *applier) nodeDrain(c *NodeDrain) (*Outcome, error) {
-	n := a.nodes[c.Place.GetNode()]
+	n, out := a.start(c.Place)
 	if n == nil {
-		return &Outcome{Code: Code_NOT_FOUND}, nil
-	}
-	if c.Place.Boot != n.Boot {
-		return &Outcome{Code: Code_STALE}, nil
+		return out, nil
 	}
 	n = n.copyOf()
 	n.Draining = c.Draining
 	a.putNode(n)
 	return &Outcome{}, nil
+}
+
+func (a *applier) nodePacks(c *NodePacks) (*Outcome, error) {
+	n, out := a.start(c.Place)
+	if n == nil {
+		return out, nil
+	}
+	n = n.copyOf()
+	n.Packs = bytes.Clone(c.Packs) // see newTask
+	a.putNode(n)
+	return &Outcome{}, nil
+}
+
+// start returns the record of a node whose current start is p; or the outcome to answer.
+func (a *applier) start(p *Place) (*Node, *Outcome) {
+	n := a.nodes[p.GetNode()]
+	switch {
+	case n == nil:
+		return nil, &Outcome{Code: Code_NOT_FOUND}
+	case n.Boot != p.Boot:
+		return nil, &Outcome{Code: Code_STALE}
+	}
+	return n, nil
 }
 
 // Nodes returns the records of the cluster's nodes by number, without those

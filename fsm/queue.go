@@ -196,6 +196,7 @@ func callersContext(ctx context.Context, batch []*write) (context.Context, conte
 
 // do brings one command to the leader and returns what it gave.
 func (q *Queue) do(ctx context.Context, lane int, cmd *Command, size int) (*Outcome, error) {
+	cmd.Actor = ActorOf(ctx)
 	w := &write{ctx: ctx, cmd: cmd, size: size, done: make(chan struct{})}
 	select {
 	case q.lanes[lane] <- w:
@@ -241,7 +242,7 @@ func (q *Queue) Cancel(ctx context.Context, id string) (*Outcome, error) {
 // Finish reports the outcome of an attempt. ErrStale: another attempt has taken
 // its place, or the task is finished.
 func (q *Queue) Finish(ctx context.Context, f *Finish) error {
-	_, err := q.do(ctx, laneFinish, &Command{Kind: &Command_Finish{f}}, len(f.Result)+64)
+	_, err := q.do(ctx, laneFinish, &Command{Kind: &Command_Finish{f}}, len(f.Result)+len(f.Log)+64)
 	return err
 }
 
@@ -267,4 +268,68 @@ func (q *Queue) NodeDown(ctx context.Context, n *NodeDown) error {
 func (q *Queue) NodeDrain(ctx context.Context, n *NodeDrain) error {
 	_, err := q.do(ctx, laneFinish, &Command{Kind: &Command_NodeDrain{n}}, 64)
 	return err
+}
+
+// NodePacks says what a node can run from now on. ErrStale: it has registered anew.
+func (q *Queue) NodePacks(ctx context.Context, n *NodePacks) error {
+	_, err := q.do(ctx, laneFinish, &Command{Kind: &Command_NodePacks{n}}, len(n.Packs)+64)
+	return err
+}
+
+// UserPut makes a user or changes one. ErrConflict: the user to be made exists already;
+// ErrNotFound: the one to be changed does not; ErrLastAdmin: nobody would be left who may do
+// everything; ErrMisfit: it has a name or a right that cannot be, or no password.
+func (q *Queue) UserPut(ctx context.Context, u *UserPut) error {
+	_, err := q.do(ctx, laneSubmit, &Command{Kind: &Command_UserPut{u}}, u.SizeVT()+64)
+	return err
+}
+
+// UserRemove removes a user. ErrNotFound: there is none; ErrLastAdmin: it is the last who
+// may do everything.
+func (q *Queue) UserRemove(ctx context.Context, name string) error {
+	_, err := q.do(ctx, laneSubmit, &Command{Kind: &Command_UserRemove{&UserRemove{Name: name}}}, 64)
+	return err
+}
+
+// KeysPut replaces the keys that tokens are signed with. ErrConflict: they are not those of
+// the version that it is to replace.
+func (q *Queue) KeysPut(ctx context.Context, k *KeysPut) error {
+	_, err := q.do(ctx, laneSubmit, &Command{Kind: &Command_KeysPut{k}}, k.SizeVT()+64)
+	return err
+}
+
+// SecretPut moves the change of the cluster's secret on by a phase, or ends it. ErrConflict:
+// it is not at the version that is to be replaced.
+func (q *Queue) SecretPut(ctx context.Context, s *SecretPut) error {
+	_, err := q.do(ctx, laneSubmit, &Command{Kind: &Command_SecretPut{s}}, s.SizeVT()+64)
+	return err
+}
+
+// PackPut installs a release of a pack and makes it current. ErrPackBusy: the pack is
+// being removed, or too many of its releases have unfinished tasks.
+func (q *Queue) PackPut(ctx context.Context, p *PackPut) error {
+	_, err := q.do(ctx, laneSubmit, &Command{Kind: &Command_PackPut{p}}, len(p.Info)+64)
+	return err
+}
+
+// PackUse makes another release of a pack current. ErrNotFound: it is not installed.
+func (q *Queue) PackUse(ctx context.Context, p *PackUse) (*Outcome, error) {
+	return q.do(ctx, laneSubmit, &Command{Kind: &Command_PackUse{p}}, 64)
+}
+
+// PackRemove removes a release of a pack, or all of it. ErrPackBusy: unfinished tasks
+// refer to it, the outcome's Count of them. By force these end first, RemoveLimit of them
+// at a time; where ctx ends in between, the leader goes on with it. The audit log notes the
+// first step.
+func (q *Queue) PackRemove(ctx context.Context, p *PackRemove) (*Outcome, error) {
+	cmd := &PackRemove{Name: p.Name, Release: p.Release, Force: p.Force, Limit: RemoveLimit}
+	out, err := q.do(ctx, laneSubmit, &Command{Kind: &Command_PackRemove{cmd}}, 64)
+	for err == nil && out.Count > 0 {
+		cmd = &PackRemove{Name: p.Name, Release: p.Release, Force: true, Limit: RemoveLimit, Resume: true}
+		out, err = q.do(WithActor(ctx, nil), laneSubmit, &Command{Kind: &Command_PackRemove{cmd}}, 64)
+		if errors.Is(err, ErrNotFound) { // the leader has ended it
+			return &Outcome{}, nil
+		}
+	}
+	return out, err
 }

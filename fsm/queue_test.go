@@ -231,7 +231,8 @@ func TestQueueLanes(t *testing.T) {
 func TestQueueCodes(t *testing.T) {
 	want := map[Code]*Error{
 		Code_STALE: ErrStale, Code_NOT_FOUND: ErrNotFound, Code_FINISHED: ErrFinished, Code_ID_TAKEN: ErrIDTaken,
-		Code_KEY_REUSED: ErrKeyReused, Code_QUEUE_FULL: ErrQueueFull, Code_NAME_TAKEN: ErrNameTaken, Code_MISFIT: ErrMisfit,
+		Code_KEY_REUSED: ErrKeyReused, Code_QUEUE_FULL: ErrQueueFull, Code_DISK_FULL: ErrDiskFull, Code_NAME_TAKEN: ErrNameTaken, Code_MISFIT: ErrMisfit,
+		Code_PACK_BUSY: ErrPackBusy, Code_NO_PACK: ErrNoPack, Code_LAST_ADMIN: ErrLastAdmin, Code_CONFLICT: ErrConflict,
 		99: ErrMisfit,
 	}
 	for number := range Code_name {
@@ -294,4 +295,83 @@ func TestQueueEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestQueueCountsBytes checks that all that may be large counts for what a call carries.
+func TestQueueCountsBytes(t *testing.T) {
+	large := make([]byte, maxCallBytes/2)
+	for name, send := range map[string]func(ctx context.Context, q *Queue) error{
+		"result":   func(ctx context.Context, q *Queue) error { return q.Finish(ctx, &Finish{Result: large}) },
+		"log":      func(ctx context.Context, q *Queue) error { return q.Finish(ctx, &Finish{Log: large}) },
+		"packs":    func(ctx context.Context, q *Queue) error { return q.NodePacks(ctx, &NodePacks{Packs: large}) },
+		"a pack's": func(ctx context.Context, q *Queue) error { return q.PackPut(ctx, &PackPut{Info: large}) },
+		"rights": func(ctx context.Context, q *Queue) error {
+			return q.UserPut(ctx, &UserPut{Scopes: []string{string(large)}})
+		},
+		"keys": func(ctx context.Context, q *Queue) error {
+			return q.KeysPut(ctx, &KeysPut{Keys: []*SigningKey{{Sealed: large}}})
+		},
+		"secret": func(ctx context.Context, q *Queue) error {
+			return q.SecretPut(ctx, &SecretPut{Rotation: &Rotation{Sealed: large}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			do := func(ctx context.Context, _ int, cmds []*Command) ([]*Outcome, error) {
+				time.Sleep(time.Millisecond) // of the bubble's clock
+				return done(cmds), nil
+			}
+			inQueue(t, do, func(t *testing.T, q *Queue, l *fakeLog) {
+				var callers sync.WaitGroup
+				for range 4 * callsInFlight {
+					callers.Go(func() {
+						if err := send(t.Context(), q); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				callers.Wait()
+				if most := slices.Max(l.sizes()); most > 2 {
+					t.Errorf("a call carried %d commands, want 2 at most", most)
+				}
+			})
+		})
+	}
+}
+
+// TestQueuePackRemove checks that a removal by force goes on until no task is left, and
+// after its first step touches only what that marked.
+func TestQueuePackRemove(t *testing.T) {
+	for name, last := range map[string]*Outcome{"ends": {}, "is ended by the leader": {Code: Code_NOT_FOUND}} {
+		t.Run(name, func(t *testing.T) {
+			var sent []*PackRemove
+			do := func(_ context.Context, call int, cmds []*Command) ([]*Outcome, error) {
+				sent = append(sent, cmds[0].GetPackRemove())
+				return []*Outcome{[]*Outcome{{Count: 1500}, {Count: 500}, last}[call]}, nil
+			}
+			inQueue(t, do, func(t *testing.T, q *Queue, _ *fakeLog) {
+				out, err := q.PackRemove(t.Context(), &PackRemove{Name: "p", Release: "1", Force: true})
+				if err != nil || out.Count != 0 || len(sent) != 3 {
+					t.Fatalf("PackRemove = %v, %v after %d calls, want 3", out, err, len(sent))
+				}
+			})
+			for i, c := range sent {
+				if c.Name != "p" || c.Release != "1" || !c.Force || c.Limit != RemoveLimit || c.Resume != (i > 0) {
+					t.Errorf("call %d sent %v", i, c)
+				}
+			}
+		})
+	}
+	refuse := func(code Code) {
+		do := func(context.Context, int, []*Command) ([]*Outcome, error) {
+			return []*Outcome{{Code: code, Count: 7}}, nil
+		}
+		inQueue(t, do, func(t *testing.T, q *Queue, l *fakeLog) {
+			out, err := q.PackRemove(t.Context(), &PackRemove{Name: "p"})
+			if !errors.Is(err, code.Err()) || out.GetCount() != 7 || len(l.sizes()) != 1 {
+				t.Errorf("PackRemove that gave %v = %v, %v after %d calls", code, out, err, len(l.sizes()))
+			}
+		})
+	}
+	refuse(Code_PACK_BUSY)
+	refuse(Code_NOT_FOUND)
 }

@@ -12,27 +12,20 @@ import (
 func (s *State) Task(id string) (*Task, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	k, ok := s.key(id)
-	if !ok {
-		return nil, ErrNotFound
+	t, err := s.taskByID(id)
+	if err == nil && t == nil {
+		err = ErrNotFound
 	}
-	t, err := s.task(k)
-	if err != nil {
-		return nil, err
-	}
-	if t == nil || t.ID() != id {
-		return nil, ErrNotFound
-	}
-	return t, nil
+	return t, err
 }
 
 // Counts tells how many tasks there are.
 type Counts struct {
 	Tasks         [Status_REVOKED + 1]int // by status
 	Live          int                     // unfinished
-	LiveBytes     int64                   // of their args
+	LiveBytes     int64                   // of their args and logs, blobs too
 	Finished      int
-	FinishedBytes int64 // of their records
+	FinishedBytes int64 // of their records, and of the blobs that these name
 }
 
 // Counts counts the tasks in the state.
@@ -54,40 +47,40 @@ func (s *State) Counts() Counts {
 type Ready struct {
 	Key      Key
 	Type     string
-	Pack     string
+	Pack     string // PackKey
 	Priority uint8
 	Order    uint64
 	Attempt  uint32 // the last one's number, 0 before the first
 }
 
-// PendingPacks returns how many pending tasks each pack has; packs without any
-// are left out.
+// PendingPacks returns how many pending tasks each pack has, by PackKey; packs without
+// any are left out.
 func (s *State) PendingPacks() map[string]int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	packs := map[string]int{}
-	for pack, qs := range s.index.ready {
-		for _, q := range qs {
+	for key, p := range s.index.packs {
+		for _, q := range p.ready {
 			if q != nil && q.Len() > 0 {
-				packs[pack] += q.Len()
+				packs[key] += q.Len()
 			}
 		}
 	}
 	return packs
 }
 
-// Pending calls visit for the pending tasks of one pack and priority whose place
+// Pending calls visit for the pending tasks of one PackKey and priority whose place
 // in the queue is behind after, in order, until visit returns false. Visit must
 // not write to the state.
 func (s *State) Pending(pack string, priority uint8, after uint64, visit func(Ready) bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	qs := s.index.ready[pack]
-	if qs == nil || qs[priority] == nil {
+	p := s.index.packs[pack]
+	if p == nil || p.ready[priority] == nil {
 		return
 	}
-	qs[priority].AscendGreaterOrEqual(&live{order: after + 1}, func(l *live) bool {
-		return visit(Ready{Key: l.key, Type: l.kind, Pack: pack, Priority: l.priority, Order: l.order, Attempt: l.attempt})
+	p.ready[priority].AscendGreaterOrEqual(&live{order: after + 1}, func(l *live) bool {
+		return visit(Ready{Key: l.key, Type: l.kind, Pack: p.key, Priority: l.priority, Order: l.order, Attempt: l.attempt})
 	})
 }
 
@@ -161,11 +154,11 @@ func (s *State) Assigned(node uint32) []Assignment {
 func (s *State) Oldest() (finishedMs, keyMs int64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	_ = s.db.View(func(tx *bolt.Tx) error {
-		if k, _ := tx.Bucket(bucketExpiry).Cursor().First(); k != nil {
+	_ = s.view(func(tx *bolt.Tx) error {
+		if k, _ := readBucket(tx, bucketExpiry).cursor().first(); k != nil {
 			finishedMs = int64(readU64(k[:8]))
 		}
-		if k, _ := tx.Bucket(bucketKeyUntil).Cursor().First(); k != nil {
+		if k, _ := readBucket(tx, bucketKeyUntil).cursor().first(); k != nil {
 			keyMs = int64(readU64(k[:8]))
 		}
 		return nil
@@ -220,8 +213,11 @@ func (h *hub) remove(k Key, ch chan *Task) {
 // a key, as it may be on its way here; otherwise it is ErrNotFound.
 func (s *State) WaitFinished(ctx context.Context, id string) (*Task, error) {
 	s.mu.RLock()
-	k, ok := s.key(id)
+	k, ok, err := s.key(id)
 	s.mu.RUnlock()
+	if err != nil {
+		return nil, err
+	}
 	if !ok {
 		return nil, ErrNotFound
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/klauspost/compress/s2"
 	bolt "go.etcd.io/bbolt"
+
+	"pytasks/node/failpoint"
 )
 
 // A snapshot is a line that names the format, then, packed with s2: each bucket's
@@ -21,18 +23,29 @@ import (
 // bucket being opened by its name and closed by an empty key; then the SHA-256 of
 // all that. The same state gives the same bytes.
 const (
-	snapshotFormat = "pytasks snapshot 1\n"
+	snapshotFormat = "pytasks snapshot 3\n"
+	// snapshotFormat2 has neither users nor what belongs to them.
+	snapshotFormat2 = "pytasks snapshot 2\n"
+	// snapshotFormat1 has neither packs nor blobs, either.
+	snapshotFormat1 = "pytasks snapshot 1\n"
 	// maxRecord bounds one key or value of a snapshot.
 	maxRecord = 64 << 20
 	// restoreBatch is how many records a restore writes in one transaction.
 	restoreBatch = 10_000
 )
 
-var errBadSnapshot = errors.New("the snapshot is damaged")
+var (
+	errBadSnapshot = errors.New("the snapshot is damaged")
+	errAbandoned   = errors.New("the state is abandoned")
+)
 
 // snapshot holds a read transaction over the store: a view that stays as it is
 // while writing goes on.
-type snapshot struct{ tx *bolt.Tx }
+type snapshot struct {
+	state *State
+	db    *store
+	tx    *bolt.Tx
+}
 
 var _ raft.FSMSnapshot = (*snapshot)(nil)
 
@@ -40,19 +53,42 @@ func (s *State) snapshot() (*snapshot, error) {
 	if err := s.flush(); err != nil {
 		return nil, err
 	}
-	tx, err := s.begin()
-	if err != nil {
-		return nil, err
+	s.mu.RLock()
+	abandoned := s.abandoned
+	s.mu.RUnlock()
+	if abandoned {
+		return nil, errAbandoned
 	}
-	return &snapshot{tx}, nil
+	return s.begin()
+}
+
+// begin returns a view of the store as it is now. What is read in it must be checked and
+// under guard.
+func (s *State) begin() (*snapshot, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if broken := s.broken.Load(); broken != nil {
+		return nil, broken
+	}
+	tx, err := s.db.begin()
+	if err != nil {
+		return nil, s.checked(err)
+	}
+	return &snapshot{s, s.db, tx}, nil
 }
 
 // Persist streams the snapshot into sink.
 func (s *snapshot) Persist(sink raft.SnapshotSink) error {
-	if err := s.writeTo(sink); err != nil {
+	err := s.writeTo(sink)
+	if err == nil {
+		err = failpoint.Err("fsm.snapshot.before")
+	}
+	if err != nil {
 		return errors.Join(err, sink.Cancel())
 	}
-	return sink.Close()
+	err = sink.Close()
+	failpoint.Point("fsm.snapshot.after")
+	return err
 }
 
 // Release ends the view.
@@ -65,21 +101,7 @@ func (s *snapshot) writeTo(w io.Writer) error {
 	}
 	packed := s2.NewWriter(w, s2.WriterConcurrency(1))
 	sum := sha256.New()
-	out := bufio.NewWriterSize(io.MultiWriter(packed, sum), 64<<10)
-	for _, name := range buckets {
-		writeBytes(out, name)
-		err := s.tx.Bucket(name).ForEach(func(k, v []byte) error {
-			writeBytes(out, k)
-			writeBytes(out, v)
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("write snapshot: %w", err)
-		}
-		writeBytes(out, nil)
-	}
-	// Errors of out stick until Flush.
-	if err := out.Flush(); err != nil {
+	if err := s.writeRecords(io.MultiWriter(packed, sum)); err != nil {
 		return fmt.Errorf("write snapshot: %w", err)
 	}
 	if _, err := packed.Write(sum.Sum(nil)); err != nil {
@@ -89,6 +111,35 @@ func (s *snapshot) writeTo(w io.Writer) error {
 		return fmt.Errorf("write snapshot: %w", err)
 	}
 	return nil
+}
+
+// writeRecords writes the records of every bucket, without their seals. It looks at every
+// page of the store before, so that damage is found now and then which a read would only
+// notice by not finding something.
+func (s *snapshot) writeRecords(w io.Writer) error {
+	out := bufio.NewWriterSize(w, 64<<10)
+	err := s.state.checked(guard(func() error {
+		if err := s.db.verify(s.tx); err != nil {
+			return err
+		}
+		for _, name := range buckets {
+			writeBytes(out, name)
+			err := readBucket(s.tx, name).each(func(k, v []byte) error {
+				writeBytes(out, k)
+				writeBytes(out, v)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			writeBytes(out, nil)
+		}
+		return nil
+	}))
+	if err != nil {
+		return err
+	}
+	return out.Flush() // errors of out stick until here
 }
 
 func writeBytes(w *bufio.Writer, b []byte) {
@@ -108,16 +159,16 @@ func (s *State) restore(r io.Reader) error {
 		return err
 	}
 	if err := readSnapshot(db, r); err != nil {
-		return errors.Join(fmt.Errorf("restore state: %w", err), db.Close(), removeStore(path))
+		return errors.Join(fmt.Errorf("restore state: %w", err), db.close(), removeStore(path))
 	}
-	if err := errors.Join(db.Sync(), db.Close()); err != nil {
+	if err := errors.Join(db.Sync(), db.close()); err != nil {
 		return fmt.Errorf("restore state: %w", err)
 	}
 	if err := s.swap(path); err != nil {
 		return fmt.Errorf("restore state: %w", err)
 	}
 	s.hub.wakeAll(s)
-	s.publish(Changes{Index: s.Applied(), Nodes: true, Reset: true})
+	s.publish(Changes{Index: s.Applied(), Nodes: true, Packs: true, Users: true, Keys: true, Rotation: true, Reset: true})
 	return nil
 }
 
@@ -125,37 +176,52 @@ func (s *State) restore(r io.Reader) error {
 func (s *State) swap(path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.abandoned {
+		return errAbandoned
+	}
 	if err := s.flushLocked(); err != nil {
 		return err
 	}
-	if err := s.db.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(path, s.path()); err != nil {
-		return err
-	}
-	db, err := openStore(s.path())
+	db, err := s.replaceStore(path)
 	if err != nil {
-		return err
+		return s.fail("swap state", err) // there may be no store any more
 	}
 	if err := s.load(db); err != nil {
-		return err
+		return s.fail("swap state", errors.Join(err, db.close()))
 	}
 	s.advance(s.applied)
 	return nil
 }
 
+func (s *State) replaceStore(path string) (*store, error) {
+	if err := s.db.close(); err != nil {
+		return nil, err
+	}
+	failpoint.Point("fsm.restore.swap")
+	if err := os.Rename(path, s.path()); err != nil {
+		return nil, err
+	}
+	return openStore(s.path())
+}
+
 // readSnapshot fills an empty store.
-func readSnapshot(db *bolt.DB, r io.Reader) error {
+func readSnapshot(db *store, r io.Reader) error {
 	head := make([]byte, len(snapshotFormat))
 	if _, err := io.ReadFull(r, head); err != nil {
 		return fmt.Errorf("read snapshot: %w", err)
 	}
-	if string(head) != snapshotFormat {
+	names := buckets
+	switch string(head) {
+	case snapshotFormat:
+	case snapshotFormat2:
+		names = buckets2
+	case snapshotFormat1:
+		names = buckets1
+	default:
 		return fmt.Errorf("%w: it does not begin with %q", errBadSnapshot, snapshotFormat)
 	}
 	in := &summed{r: bufio.NewReaderSize(s2.NewReader(r), 64<<10), sum: sha256.New()}
-	for _, want := range buckets {
+	for _, want := range names {
 		name, err := in.bytes()
 		if err != nil {
 			return fmt.Errorf("read snapshot: %w", err)
@@ -165,6 +231,9 @@ func readSnapshot(db *bolt.DB, r io.Reader) error {
 		}
 		if err := in.bucket(db, name); err != nil {
 			return fmt.Errorf("read snapshot: %w", err)
+		}
+		if bytes.Equal(name, bucketLive) {
+			failpoint.Point("fsm.restore.middle")
 		}
 	}
 	want := in.sum.Sum(nil)
@@ -206,11 +275,11 @@ func (s *summed) bytes() ([]byte, error) {
 }
 
 // bucket reads records into a bucket until the empty key.
-func (s *summed) bucket(db *bolt.DB, name []byte) error {
+func (s *summed) bucket(db *store, name []byte) error {
 	for more := true; more; {
-		err := db.Update(func(tx *bolt.Tx) error {
-			b := tx.Bucket(name)
-			b.FillPercent = 0.95 // keys come in order
+		err := db.update(func(tx *bolt.Tx) error {
+			w := writeBucket(tx, name)
+			w.b.FillPercent = 0.95 // keys come in order
 			for range restoreBatch {
 				key, err := s.bytes()
 				if err != nil {
@@ -218,17 +287,17 @@ func (s *summed) bucket(db *bolt.DB, name []byte) error {
 				}
 				if len(key) == 0 {
 					more = false
-					return nil
+					break
 				}
 				val, err := s.bytes()
 				if err != nil {
 					return err
 				}
-				if err := b.Put(key, val); err != nil {
+				if err := w.put(key, val); err != nil {
 					return err
 				}
 			}
-			return nil
+			return w.done()
 		})
 		if err != nil {
 			return err

@@ -253,14 +253,14 @@ func unpack(t failer, path string, snap []byte) map[string]string {
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
-	defer db.Close()
+	defer db.close()
 	if err := readSnapshot(db, bytes.NewReader(snap)); err != nil {
 		t.Fatalf("readSnapshot: %v", err)
 	}
 	records := map[string]string{}
-	err = db.View(func(tx *bolt.Tx) error {
+	err = db.view(func(tx *bolt.Tx) error {
 		for _, name := range buckets {
-			err := tx.Bucket(name).ForEach(func(k, v []byte) error {
+			err := readBucket(tx, name).each(func(k, v []byte) error {
 				records[fmt.Sprintf("%s/%x", name, k)] = string(v)
 				return nil
 			})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -16,11 +17,14 @@ import (
 const (
 	// A memtable is written to the store when it is this old, or this large.
 	// Most tasks should have finished by then: one that has not is written twice.
-	flushAge  = 200 * time.Millisecond
-	flushSize = 16 << 10
-	// maxBehind is how large the next memtable may grow while one is written;
-	// then applying waits for the disk.
-	maxBehind = 4 * flushSize
+	flushAge   = 200 * time.Millisecond
+	flushSize  = 16 << 10 // changes
+	flushBytes = 8 << 20  // of arguments and results: writing them takes three times as much memory
+	// maxBehind is how many times as large the next memtable may grow while one is
+	// written; then applying waits for the disk.
+	maxBehind = 4
+	// flushHang is how long a write may take before the disk counts as hung.
+	flushHang = 10 * time.Second
 )
 
 // Config is what a State is opened with.
@@ -33,8 +37,11 @@ type Config struct {
 	Observe func(Changes)
 	// Logger takes the state's log lines. Nil: discarded.
 	Logger *slog.Logger
-	// Fatal is called when the store can no longer be written: the node has to
-	// stop. Nil: panic.
+	// BootID names the machine's current start: a text that changes with every one,
+	// nil if it is unknown. Nil: the kernel's.
+	BootID func() []byte
+	// Fatal is called when the store can no longer be written, a write hangs, or the file
+	// is damaged: the node has to stop. It must not wait for the State. Nil: panic.
 	Fatal func(error)
 }
 
@@ -43,7 +50,12 @@ type Changes struct {
 	Index uint64
 	Tasks []Change
 	Nodes bool // some node's record changed
-	Reset bool // the whole state was replaced by a snapshot
+	Packs bool // some pack's record changed
+	Users bool // some user's record changed
+	Keys  bool // the signing keys changed
+	// Rotation says that the change of the cluster's secret went on, began or ended.
+	Rotation bool
+	Reset    bool // the whole state was replaced by a snapshot
 }
 
 // Change is one task's step from one record to the next. Old is nil for a new
@@ -52,23 +64,28 @@ type Change struct {
 	Old, New *Task
 }
 
-// State is the replicated state: tasks, nodes and what the cluster remembers. Its
+// State is the replicated state: tasks, nodes, packs, users and what the cluster remembers. Its
 // records live in a bbolt file, what changed in the last moments in memory over
 // it, and small indexes of the unfinished tasks beside them.
 //
 // Reads may be made from any goroutine and see all entries up to Applied.
 // Records that it hands out are never changed again and must not be changed.
 type State struct {
-	cfg  Config
-	boot *bootMark
+	cfg   Config
+	boot  *bootMark
+	write func(*memtable, *store) error // (*memtable).write, but in a test
 
 	mu      sync.RWMutex
-	db      *bolt.DB         // guarded by mu
+	db      *store           // guarded by mu
 	active  *memtable        // guarded by mu
 	sealed  *memtable        // guarded by mu; being written, or nil
 	flushed chan struct{}    // guarded by mu; closed when sealed has been written
 	index   *index           // guarded by mu
 	nodes   map[uint32]*Node // guarded by mu
+	packs   map[string]*Pack // guarded by mu; by name
+	users   map[string]*User // guarded by mu; by name
+	auth    auth             // guarded by mu
+	audit   auditing         // guarded by mu
 	done    finished         // guarded by mu
 	applied uint64           // guarded by mu
 	stored  uint64           // guarded by mu; what the store has applied
@@ -77,6 +94,10 @@ type State struct {
 	newest  Key              // guarded by mu; no key in the store is higher
 	moved   chan struct{}    // guarded by mu; closed when applied grows and somebody waits
 	waits   bool             // guarded by mu; somebody holds moved
+
+	auditBytes [2]int64                    // guarded by mu; of the records of each class
+	abandoned  bool                        // guarded by mu; the file is not written any more
+	broken     atomic.Pointer[brokenError] // why nothing more is applied or written; nil = it is
 
 	hub    hub
 	wake   chan struct{} // to the flusher, capacity 1
@@ -92,8 +113,8 @@ type finished struct {
 }
 
 // Open opens the state in cfg.Dir, or starts an empty one. A state that may have
-// lost writes, because the machine went down while it was open, is discarded: the
-// log and its snapshots rebuild it.
+// lost writes, because the machine went down while it was open, or whose file is
+// damaged, is discarded: the log and its snapshots rebuild it.
 func Open(cfg Config) (*State, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -101,55 +122,97 @@ func Open(cfg Config) (*State, error) {
 	if cfg.Fatal == nil {
 		cfg.Fatal = func(err error) { panic(err) }
 	}
+	if cfg.BootID == nil {
+		cfg.BootID = bootID
+	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(Changes) {}
 	}
-	s := &State{cfg: cfg, boot: newBootMark(cfg.Dir), wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	s := &State{
+		cfg: cfg, boot: newBootMark(cfg.Dir, cfg.BootID), write: (*memtable).write,
+		wake: make(chan struct{}, 1), stop: make(chan struct{}),
+	}
+	s.audit.record = new(Audit)
 	s.hub.waiting = map[Key][]chan *Task{}
-	trusted, err := s.boot.trusted()
+	doubt, err := s.boot.doubt()
 	if err != nil {
 		return nil, err
 	}
-	if !trusted {
-		cfg.Logger.Warn("state discarded: the machine went down while it was open; rebuilding it from the log")
-		if err := removeStore(s.path()); err != nil {
+	if doubt == nil {
+		doubt = verifyStore(s.path())
+	}
+	if doubt != nil {
+		if err := s.discard(doubt); err != nil {
 			return nil, err
 		}
 	}
 	if err := s.boot.open(); err != nil {
 		return nil, err
 	}
-	db, err := openStore(s.path())
+	err = s.open()
+	if errors.Is(err, errDamaged) { // its records make no sense
+		if err = s.discard(err); err == nil {
+			err = s.open()
+		}
+	}
 	if err != nil {
 		return nil, err
-	}
-	if err := s.load(db); err != nil {
-		return nil, errors.Join(err, db.Close())
 	}
 	_ = s.Trim() // of what load has read; a failure costs memory only
 	s.wg.Go(s.flusher)
 	return s, nil
 }
 
+// discard removes the file of the state if that is not to be trusted: the log and its
+// snapshots have all that was in it. Another doubt is returned.
+func (s *State) discard(doubt error) error {
+	if !errors.Is(doubt, errDamaged) && !errors.Is(doubt, errWentDown) {
+		return doubt
+	}
+	s.cfg.Logger.Warn("state discarded, rebuilding it from the log", "err", doubt)
+	return removeStore(s.path())
+}
+
+// open opens the file of the state and reads what is kept in memory of it.
+func (s *State) open() error {
+	db, err := openStore(s.path())
+	if err != nil {
+		return err
+	}
+	if err := s.load(db); err != nil {
+		return errors.Join(err, db.close())
+	}
+	return nil
+}
+
 func (s *State) path() string { return s.cfg.Dir + "/state.db" }
 
 // load makes db the store and rebuilds what is derived from it. Called by Open,
 // or with mu held.
-func (s *State) load(db *bolt.DB) error {
-	x, nodes, done := newIndex(), map[uint32]*Node{}, finished{}
+func (s *State) load(db *store) error {
+	x, nodes, packs, done := newIndex(), map[uint32]*Node{}, map[string]*Pack{}, finished{}
+	var users map[string]*User
+	var auth auth
+	var audits [2]int64
 	var applied, seq uint64
 	var now int64
 	var newest Key
-	err := db.View(func(tx *bolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		applied, seq = readU64(meta.Get(metaApplied)), readU64(meta.Get(metaSeq))
-		now = int64(readU64(meta.Get(metaNow)))
+	err := db.view(func(tx *bolt.Tx) error {
+		meta := map[string]uint64{} // empty in a new store
+		err := readBucket(tx, bucketMeta).each(func(k, v []byte) error {
+			meta[string(k)] = readU64(v)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		applied, seq, now = meta[string(metaApplied)], meta[string(metaSeq)], int64(meta[string(metaNow)])
 		for _, name := range [][]byte{bucketLive, bucketDone} {
-			if k, _ := tx.Bucket(name).Cursor().Last(); bytes.Compare(k, newest[:]) > 0 {
+			if k, _ := readBucket(tx, name).cursor().last(); bytes.Compare(k, newest[:]) > 0 {
 				newest = Key(k)
 			}
 		}
-		err := tx.Bucket(bucketLive).ForEach(func(_, v []byte) error {
+		err = readBucket(tx, bucketLive).each(func(_, v []byte) error {
 			t, err := decodeTask(v)
 			if err == nil {
 				x.set(t)
@@ -160,7 +223,7 @@ func (s *State) load(db *bolt.DB) error {
 		if err != nil {
 			return err
 		}
-		err = tx.Bucket(bucketNodes).ForEach(func(k, v []byte) error {
+		err = readBucket(tx, bucketNodes).each(func(k, v []byte) error {
 			n := new(Node)
 			nodes[binary.BigEndian.Uint32(k)] = n
 			return n.UnmarshalVT(v)
@@ -168,10 +231,27 @@ func (s *State) load(db *bolt.DB) error {
 		if err != nil {
 			return err
 		}
-		return tx.Bucket(bucketExpiry).ForEach(func(_, v []byte) error {
+		err = readBucket(tx, bucketPacks).each(func(k, v []byte) error {
+			p := new(Pack)
+			packs[string(k)] = p
+			return p.UnmarshalVT(v)
+		})
+		if err != nil {
+			return err
+		}
+		if users, err = loadUsers(tx); err != nil {
+			return err
+		}
+		if auth, err = loadAuth(tx); err != nil {
+			return err
+		}
+		if audits, err = loadAudits(tx); err != nil {
+			return err
+		}
+		return readBucket(tx, bucketExpiry).each(func(_, v []byte) error {
 			return eachEnded(v, func(_ Key, status Status, size int64) error {
 				if !status.Final() || status > Status_REVOKED {
-					return fmt.Errorf("a finished task has the status %d", status)
+					return damaged("a finished task has the status %d", status)
 				}
 				done.counts[status]++
 				done.bytes += size
@@ -182,7 +262,8 @@ func (s *State) load(db *bolt.DB) error {
 	if err != nil {
 		return fmt.Errorf("read state %s: %w", db.Path(), err)
 	}
-	s.db, s.index, s.nodes, s.done = db, x, nodes, done
+	s.db, s.index, s.nodes, s.packs, s.users, s.auth, s.done = db, x, nodes, packs, users, auth, done
+	s.auditBytes = audits
 	s.applied, s.stored, s.seq, s.now = applied, applied, seq, now
 	s.active, s.sealed, s.newest = newMemtable(0), nil, newest
 	return nil
@@ -195,15 +276,27 @@ func (s *State) Close() error {
 	s.closed.Do(func() {
 		close(s.stop)
 		s.wg.Wait()
-		err = s.flush()
+		if err = s.flush(); errors.Is(err, errDamaged) {
+			err = nil // Fatal was told
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		err = errors.Join(err, s.db.Sync(), s.db.Close())
-		if err == nil {
+		err = errors.Join(err, s.db.Sync(), s.db.close())
+		if err == nil && !s.abandoned && s.broken.Load() == nil {
 			err = s.boot.close()
 		}
 	})
 	return err
+}
+
+// Abandon leaves the state's file as a killed process does: what was not written yet
+// never will be, and nothing marks the file as whole. The state itself goes on in memory
+// until it is closed. For simulations of a crash.
+func (s *State) Abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaitWrite()
+	s.abandoned = true
 }
 
 // Applied returns the index of the newest log entry that reads see.
@@ -211,6 +304,13 @@ func (s *State) Applied() uint64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.applied
+}
+
+// Now returns the time that the newest entries were applied at, ms since 1970.
+func (s *State) Now() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.now
 }
 
 // WaitApplied returns once reads see the log up to index, or ctx ends.
@@ -239,90 +339,9 @@ func (s *State) Size() int64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var size int64
-	err := s.db.View(func(tx *bolt.Tx) error { size = tx.Size(); return nil })
+	err := s.view(func(tx *bolt.Tx) error { size = tx.Size(); return nil })
 	if err != nil {
 		return 0
 	}
 	return size
-}
-
-// task returns the record of a task, nil if there is none. mu is held.
-func (s *State) task(k Key) (*Task, error) {
-	if l := s.index.tasks[k]; l != nil && l.record != nil {
-		return l.record, nil
-	}
-	if c, ok := s.active.tasks[k]; ok {
-		return c.Task, nil
-	}
-	if s.sealed != nil {
-		if c, ok := s.sealed.tasks[k]; ok {
-			return c.Task, nil
-		}
-	}
-	if bytes.Compare(k[:], s.newest[:]) > 0 {
-		return nil, nil // most new tasks: their keys are newer than all in the store
-	}
-	return readTask(s.db, k)
-}
-
-// readTask reads a task's record from the store, nil if there is none.
-func readTask(db *bolt.DB, k Key) (t *Task, err error) {
-	viewErr := db.View(func(tx *bolt.Tx) error {
-		val := tx.Bucket(bucketDone).Get(k[:])
-		if val == nil {
-			val = tx.Bucket(bucketLive).Get(k[:])
-		}
-		if val != nil {
-			t, err = decodeTask(val)
-		}
-		return nil
-	})
-	return t, errors.Join(err, viewErr)
-}
-
-// key returns the key of the task that callers know by id. mu is held.
-func (s *State) key(id string) (Key, bool) {
-	for _, m := range []*memtable{s.active, s.sealed} {
-		if m == nil {
-			continue
-		}
-		if k, ok := m.names[id]; ok {
-			if k == nil { // purged; the store may still have it
-				return ParseKey(id)
-			}
-			return *k, true
-		}
-	}
-	var k Key
-	found := false
-	_ = s.db.View(func(tx *bolt.Tx) error {
-		v := tx.Bucket(bucketNames).Get([]byte(id))
-		found = copy(k[:], v) == len(k)
-		return nil
-	})
-	if found {
-		return k, true
-	}
-	return ParseKey(id)
-}
-
-// remembered returns what an Idempotency-Key stands for, nil if nothing. mu is
-// held.
-func (s *State) remembered(key string) (r *Remembered, err error) {
-	for _, m := range []*memtable{s.active, s.sealed} {
-		if m == nil {
-			continue
-		}
-		if r, ok := m.keys[key]; ok {
-			return r, nil
-		}
-	}
-	viewErr := s.db.View(func(tx *bolt.Tx) error {
-		if v := tx.Bucket(bucketKeys).Get([]byte(key)); v != nil {
-			r = new(Remembered)
-			err = r.UnmarshalVT(v)
-		}
-		return nil
-	})
-	return r, errors.Join(err, viewErr)
 }

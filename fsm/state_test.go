@@ -266,7 +266,7 @@ func TestFlusher(t *testing.T) {
 func TestBehind(t *testing.T) {
 	m := newMachine(t)
 	still(m.State)
-	for first := 0; first < maxBehind; first += flushSize {
+	for first := 0; first < maxBehind*flushSize; first += flushSize {
 		var many []*New
 		for i := range flushSize {
 			many = append(many, task(first+i))
@@ -280,5 +280,49 @@ func TestBehind(t *testing.T) {
 	if got, want := m.stored, m.index-1; got != want || m.active.size() != 0 {
 		t.Errorf("stored up to %d with %d changes in memory, want %d and none", got, m.active.size(), want)
 	}
-	m.is(Status_PENDING, 0, k(0), k(maxBehind-1))
+	m.is(Status_PENDING, 0, k(0), k(maxBehind*flushSize-1))
+}
+
+// TestBehindByBytes is TestBehind with few tasks, whose arguments are large.
+func TestBehindByBytes(t *testing.T) {
+	m := newMachine(t)
+	still(m.State)
+	large := strings.Repeat("x", 1<<20)
+	const most = maxBehind * flushBytes >> 20
+	for i := range most {
+		m.ok(submit(task(i, args(large))))
+	}
+	if m.stored != 0 {
+		t.Fatalf("stored up to %d before the memtable is full", m.stored)
+	}
+	m.ok(tick(1))
+	if got, want := m.stored, m.index-1; got != want {
+		t.Errorf("stored up to %d, want %d: %d MiB are too much to keep in memory", got, want, most)
+	}
+	m.is(Status_PENDING, 0, k(0), k(most-1))
+}
+
+// TestAbandon checks that an abandoned state loses what a killed process loses: what was
+// not written, and nothing else.
+func TestAbandon(t *testing.T) {
+	dir := t.TempDir()
+	m := openMachine(t, dir)
+	still(m.State)
+	m.ok(submit(task(1)))
+	m.mustFlush()
+	written := m.index
+	m.ok(submit(task(2)))
+	m.Abandon()
+	m.ok(cancel(k(2).String()))
+	if _, err := m.FSM().Snapshot(); err == nil {
+		t.Error("an abandoned state gives a snapshot that lacks what was not written")
+	}
+	if err := m.Close(); err != nil {
+		t.Errorf("Close of an abandoned state: %v", err)
+	}
+	s := mustOpen(t, Config{Dir: dir})
+	defer s.Close()
+	if got := s.Applied(); got != written {
+		t.Errorf("Applied = %d, want %d: what was written before", got, written)
+	}
 }

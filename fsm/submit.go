@@ -13,14 +13,15 @@ func (a *applier) submit(c *Submit) (*Outcome, error) {
 	if len(c.IdempotencyKey) > maxNameLen {
 		return &Outcome{Code: Code_MISFIT}, nil
 	}
-	if out, err := a.answered(c); out != nil || err != nil {
+	once, owner := a.ownKey(c.IdempotencyKey), a.owner()
+	if out, err := a.answered(once, c.BodyHash); out != nil || err != nil {
 		return out, err
 	}
 	ids := make([]string, len(c.Tasks))
 	tasks := make([]*Task, len(c.Tasks))
 	var names map[string]bool
 	for i, n := range c.Tasks {
-		if len(n.Key) != len(Key{}) || len(n.Name) > maxNameLen {
+		if len(n.Key) != len(Key{}) || len(n.Name) > maxNameLen || !n.ArgsBlob.fits() || n.ArgsBlob != nil && len(n.Args) > 0 {
 			return &Outcome{Code: Code_MISFIT}, nil
 		}
 		old, err := a.task(Key(n.Key))
@@ -31,7 +32,7 @@ func (a *applier) submit(c *Submit) (*Outcome, error) {
 			return a.same(c)
 		}
 		if n.Name != "" {
-			if out, err := a.named(c, n, names); out != nil || err != nil {
+			if out, err := a.named(c, n, owner, names); out != nil || err != nil {
 				return out, err
 			}
 			if names == nil {
@@ -39,7 +40,10 @@ func (a *applier) submit(c *Submit) (*Outcome, error) {
 			}
 			names[n.Name] = true
 		}
-		tasks[i] = a.newTask(n)
+		if !a.installed(n) {
+			return &Outcome{Code: Code_NO_PACK}, nil
+		}
+		tasks[i] = a.newTask(n, owner)
 		ids[i] = tasks[i].ID()
 	}
 	for _, t := range tasks {
@@ -51,11 +55,11 @@ func (a *applier) submit(c *Submit) (*Outcome, error) {
 			a.active.names[t.Name] = &k
 		}
 	}
-	if c.IdempotencyKey != "" {
-		if err := a.lapse(c.IdempotencyKey); err != nil {
+	if once != "" {
+		if err := a.lapse(once); err != nil {
 			return nil, err
 		}
-		a.active.keys[c.IdempotencyKey] = &Remembered{BodyHash: c.BodyHash, Ids: ids, UntilMs: a.now + c.KeepKeyMs}
+		a.active.keys[once] = &Remembered{BodyHash: c.BodyHash, Ids: ids, UntilMs: a.now + c.KeepKeyMs}
 	}
 	out := &Outcome{Ids: ids}
 	if len(tasks) > 0 {
@@ -75,15 +79,15 @@ func (a *applier) lapse(key string) error {
 
 // answered returns the first answer to a request that is sent again under its
 // Idempotency-Key, or nil.
-func (a *applier) answered(c *Submit) (*Outcome, error) {
-	if c.IdempotencyKey == "" {
+func (a *applier) answered(key string, hash []byte) (*Outcome, error) {
+	if key == "" {
 		return nil, nil
 	}
-	r, err := a.remembered(c.IdempotencyKey)
+	r, err := a.remembered(key)
 	if err != nil || r == nil || r.UntilMs <= a.now {
 		return nil, err
 	}
-	if !bytes.Equal(r.BodyHash, c.BodyHash) {
+	if !bytes.Equal(r.BodyHash, hash) {
 		return &Outcome{Code: Code_KEY_REUSED}, nil
 	}
 	return a.existing(r.Ids)
@@ -100,22 +104,19 @@ func (a *applier) same(c *Submit) (*Outcome, error) {
 	return a.existing(ids)
 }
 
-// named checks the id of the caller's choice. A single task that is sent again
+// named checks the id of the caller's choice. A single task that its owner sends again
 // as it was is answered again; anything else that is taken is refused.
-func (a *applier) named(c *Submit, n *New, seen map[string]bool) (*Outcome, error) {
+func (a *applier) named(c *Submit, n *New, owner string, seen map[string]bool) (*Outcome, error) {
 	taken := &Outcome{Code: Code_ID_TAKEN, Ids: []string{n.Name}}
 	if seen[n.Name] {
 		return taken, nil
 	}
-	k, ok := a.key(n.Name)
-	if !ok {
-		return nil, nil
-	}
-	old, err := a.task(k)
+	old, err := a.taskByID(n.Name)
 	if err != nil || old == nil {
 		return nil, err
 	}
-	if len(c.Tasks) == 1 && old.Name == n.Name && old.Type == n.Type && bytes.Equal(old.Args, n.Args) {
+	same := old.Name == n.Name && old.Owner == owner && old.Type == n.Type && bytes.Equal(old.Args, n.Args) && old.ArgsBlob.same(n.ArgsBlob)
+	if len(c.Tasks) == 1 && same {
 		return a.existing([]string{n.Name})
 	}
 	return taken, nil
@@ -126,11 +127,7 @@ func (a *applier) existing(ids []string) (*Outcome, error) {
 	if len(ids) == 0 {
 		return out, nil
 	}
-	k, ok := a.key(ids[0])
-	if !ok {
-		return out, nil
-	}
-	t, err := a.task(k)
+	t, err := a.taskByID(ids[0])
 	if t != nil {
 		out.Status = t.Status
 	}
@@ -139,11 +136,13 @@ func (a *applier) existing(ids []string) (*Outcome, error) {
 
 // newTask returns the record of a new task. It shares no memory with the log entry,
 // which would be kept as long as the task.
-func (a *applier) newTask(n *New) *Task {
+func (a *applier) newTask(n *New, owner string) *Task {
+	ty := a.index.typeOf(n.Type, n.Release)
 	t := &Task{
-		Key: bytes.Clone(n.Key), Name: strings.Clone(n.Name), Type: a.index.intern(n.Type), Args: bytes.Clone(n.Args),
+		Key: bytes.Clone(n.Key), Name: strings.Clone(n.Name), Type: ty.kind, Release: ty.release, Args: bytes.Clone(n.Args),
 		Priority: min(n.Priority, MaxPriority), Retry: n.Retry, TimeoutMs: n.TimeoutMs,
-		CreatedMs: a.now, DueMs: n.EtaMs, Status: Status_PENDING,
+		CreatedMs: a.now, DueMs: n.EtaMs, Status: Status_PENDING, ArgsBlob: n.ArgsBlob.copyOf(),
+		Owner: owner,
 	}
 	for _, tag := range n.Tags {
 		t.Tags = append(t.Tags, strings.Clone(tag))

@@ -1,7 +1,9 @@
 package fsm
 
 import (
+	"encoding/binary"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -10,8 +12,15 @@ import (
 // and land together in the store.
 type Key [16]byte
 
-// NewKey makes a key from the clock of this machine and randomness.
-func NewKey() Key { return Key(uuid.Must(uuid.NewV7())) }
+// NewKey makes a key from a clock's time and randomness: a UUIDv7 whose twelve bits
+// behind the milliseconds are their fraction (RFC 9562, section 6.2, method 3).
+func NewKey(now time.Time) Key {
+	u := uuid.New()
+	ns := now.UnixNano()
+	ms, fraction := ns/1e6, ns%1e6<<12/1e6
+	binary.BigEndian.PutUint64(u[:8], uint64(ms)<<16|7<<12|uint64(fraction))
+	return Key(u)
+}
 
 // ParseKey reads the canonical, lower-case text of a key.
 func ParseKey(s string) (Key, bool) {
@@ -32,6 +41,9 @@ func (t *Task) ID() string {
 	return Key(t.Key).String()
 }
 
+// size is what a finished task counts for, in bytes: its record, and what that names.
+func (t *Task) size() int64 { return int64(t.SizeVT()) + t.blobBytes() }
+
 // Final says whether a task in this status never changes again.
 func (s Status) Final() bool { return s >= Status_SUCCESS }
 
@@ -44,7 +56,15 @@ func (t *Task) next() *Task {
 		Order: t.Order, Attempt: t.Attempt, Failures: t.Failures, Lost: t.Lost, Place: t.Place,
 		AssignedMs: t.AssignedMs, StartedMs: t.StartedMs, FinishedMs: t.FinishedMs,
 		Result: t.Result, Error: t.Error, Reason: t.Reason, Past: t.Past,
+		Release: t.Release, Log: t.Log, ArgsBlob: t.ArgsBlob, ResultBlob: t.ResultBlob, Owner: t.Owner,
 	}
+}
+
+// WithProgress returns a copy of t that tells how far its attempt is.
+func (t *Task) WithProgress(p *Progress) *Task {
+	c := t.next()
+	c.Progress = p
+	return c
 }
 
 // maxPast bounds the attempts that a record remembers; the oldest go first.

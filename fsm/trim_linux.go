@@ -28,7 +28,7 @@ func (s *State) Trim() error {
 	s.mu.RUnlock()
 	// The store cannot move or close its mapping while a transaction reads it;
 	// without that, the range could be somebody else's memory by now.
-	return db.View(func(*bolt.Tx) error {
+	return db.view(func(*bolt.Tx) error {
 		start, end, err := mapping(db.Path())
 		if err != nil {
 			return err

@@ -1,0 +1,64 @@
+package fsm
+
+import "google.golang.org/protobuf/proto"
+
+func (m *model) nodeUp(c *NodeUp) *Outcome {
+	n := &Node{Number: uint32(len(m.nodes)) + 1, Id: c.Id}
+	for _, other := range m.nodes {
+		if other.Id == c.Id {
+			n = proto.CloneOf(other)
+		} else if other.Name == c.Name && !other.Down && !other.Gone {
+			return &Outcome{Code: Code_NAME_TAKEN}
+		}
+	}
+	if c.Boot < n.Boot {
+		return &Outcome{Code: Code_MISFIT}
+	}
+	if c.Boot > n.Boot {
+		m.lose(n, "worker_lost")
+		n.UpMs, n.Draining = m.now, false
+	}
+	n.Name, n.Boot, n.Slots, n.Packs, n.Http, n.Version = c.Name, c.Boot, c.Slots, c.Packs, c.Http, c.Version
+	n.Down, n.Gone = false, false
+	for i, other := range m.nodes {
+		if other.Id != c.Id && other.Name == c.Name { // it is down
+			m.nodes[i] = proto.CloneOf(other)
+			m.nodes[i].Gone = true
+		}
+	}
+	m.nodes[n.Number] = n
+	return &Outcome{Node: n.Number}
+}
+
+// lose requeues what a node runs, in the order of the queue.
+func (m *model) lose(n *Node, reason string) {
+	for _, t := range m.inOrder(func(t *Task) bool { return t.Status == Status_STARTED && t.Place.Node == n.Number }) {
+		m.requeue(t, reason)
+	}
+}
+
+// changeNode replaces the record of the node whose current start is p.
+func (m *model) changeNode(p *Place, f func(*Node)) *Outcome {
+	n := m.nodes[p.GetNode()]
+	switch {
+	case n == nil:
+		return &Outcome{Code: Code_NOT_FOUND}
+	case n.Boot != p.Boot:
+		return &Outcome{Code: Code_STALE}
+	}
+	n = proto.CloneOf(n)
+	f(n)
+	m.nodes[n.Number] = n
+	return &Outcome{}
+}
+
+func (m *model) nodeDown(c *NodeDown) *Outcome {
+	return m.changeNode(c.Place, func(n *Node) {
+		m.lose(n, c.Reason)
+		n.Down, n.Gone = true, n.Gone || c.Forget
+	})
+}
+
+func (m *model) nodeDrain(c *NodeDrain) *Outcome {
+	return m.changeNode(c.Place, func(n *Node) { n.Draining = c.Draining })
+}
