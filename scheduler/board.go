@@ -1,14 +1,12 @@
 package scheduler
 
-import "pytasks/fsm"
-
 // board is the state of play while one entry is built: the nodes, how loaded each
 // is, and which packs have tasks waiting.
 type board struct {
 	workers []*Worker
 	pace    *pace
 	ahead   map[string]int // by type, as pace said when the board was made
-	pending map[string]int // waiting tasks by pack
+	pending map[string]int // waiting tasks by fsm.PackKey
 	picked  func(*Worker)
 }
 
@@ -46,10 +44,10 @@ func (b *board) aheadOf(kind string) int {
 	return n
 }
 
-// pick chooses a place for a task of a type and counts it there.
-func (b *board) pick(kind string, avoid uint32) *Worker {
+// pick chooses a place for a task of a type that needs a pack, and counts it there.
+func (b *board) pick(pack, kind string, avoid uint32) *Worker {
 	ahead := b.aheadOf(kind)
-	w := pick(b.workers, packOf(kind), ahead, avoid)
+	w := pick(b.workers, pack, ahead, avoid)
 	if w == nil {
 		return nil
 	}
@@ -61,15 +59,13 @@ func (b *board) pick(kind string, avoid uint32) *Worker {
 	return w
 }
 
-// room says whether some node may take a task of a type.
-func (b *board) room(kind string) bool {
-	return pick(b.workers, packOf(kind), b.aheadOf(kind), 0) != nil
+// room says whether some node may take a task of a type that needs a pack.
+func (b *board) room(pack, kind string) bool {
+	return pick(b.workers, pack, b.aheadOf(kind), 0) != nil
 }
 
-// waiting says whether tasks of the type's pack wait already, so that a new one
-// has to stand behind them.
-func (b *board) waiting(kind string) bool { return b.pending[packOf(kind)] > 0 }
+// waiting says whether tasks of a pack wait already, so that a new one has to stand
+// behind them.
+func (b *board) waiting(pack string) bool { return b.pending[pack] > 0 }
 
-func (b *board) wait(kind string) { b.pending[packOf(kind)]++ }
-
-func packOf(kind string) string { return fsm.PackOf(kind) }
+func (b *board) wait(pack string) { b.pending[pack]++ }

@@ -66,8 +66,7 @@ func (e *entry) add(c *fsm.Command, o origin) {
 // build makes the next entry: the commands that were asked for, stamped with what
 // only the leader decides, and assignments of pending tasks to free slots.
 func (t *term) build(rs []*request) *entry {
-	t.lastNow = max(t.lastNow, t.cfg.Now().UnixMilli())
-	e := &entry{now: t.lastNow, asked: rs}
+	e := &entry{now: t.clock.now(), asked: rs}
 	if ms, ok := t.cfg.State.NextDue(); ok && ms <= e.now && !t.flight.ticking() {
 		e.ticks = true
 		e.add(&fsm.Command{Kind: &fsm.Command_Tick{Tick: &fsm.Tick{Limit: tickLimit}}}, origin{})
@@ -87,8 +86,8 @@ func (t *term) build(rs []*request) *entry {
 func (t *term) stamp(e *entry, b *board, c *fsm.Command, o origin) {
 	switch k := c.Kind.(type) {
 	case *fsm.Command_Submit:
-		if t.full(k.Submit, e) {
-			o.r.outs[o.i] = &fsm.Outcome{Code: fsm.Code_QUEUE_FULL}
+		if out := t.refuse(k.Submit, e); out != nil {
+			o.r.outs[o.i] = out
 			t.metrics.refused.Add(float64(len(k.Submit.Tasks)))
 			return
 		}
@@ -103,11 +102,23 @@ func (t *term) stamp(e *entry, b *board, c *fsm.Command, o origin) {
 	e.add(c, o)
 }
 
+// refuse says why a Submit may not be queued now, nil if it may. Nothing else is ever
+// refused: what finishes, cancels or purges makes room.
+func (t *term) refuse(s *fsm.Submit, e *entry) *fsm.Outcome {
+	if t.full(s, e) {
+		return &fsm.Outcome{Code: fsm.Code_QUEUE_FULL}
+	}
+	if n := t.workers.shortOfDisk(); n != nil {
+		return &fsm.Outcome{Code: fsm.Code_DISK_FULL, Node: n.Number}
+	}
+	return nil
+}
+
 // full says whether the queue has no room for a Submit. What is in flight counts.
 func (t *term) full(s *fsm.Submit, e *entry) bool {
 	size := int64(0)
 	for _, n := range s.Tasks {
-		size += int64(len(n.Args))
+		size += int64(len(n.Args)) + n.ArgsBlob.GetSize()
 	}
 	c := t.cfg.State.Counts()
 	return c.Live+t.flight.submitting()+e.submit+len(s.Tasks) > t.cfg.MaxQueued || c.LiveBytes+size > t.cfg.MaxQueuedBytes
@@ -150,17 +161,19 @@ func backoff(r *fsm.Retry, n uint32, draw float64) int64 {
 // place puts a new task on a node in the same entry that queues it, if it may run
 // now, a slot is free and nobody waits before it.
 func (t *term) place(e *entry, b *board, n *fsm.New) {
-	if n.DelayMs > 0 || n.EtaMs > e.now || b.waiting(n.Type) {
+	pack := t.packs.key(n.Type, n.Release)
+	if n.DelayMs > 0 || n.EtaMs > e.now || b.waiting(pack) {
 		return
 	}
-	w := b.pick(n.Type, 0)
+	w := b.pick(pack, n.Type, 0)
 	if w == nil {
-		b.wait(n.Type)
+		b.wait(pack)
 		return
 	}
 	n.Place = &fsm.Place{Node: w.Number, Boot: w.Boot}
 	e.placed = append(e.placed, placement{fsm.Start{Node: w.Number, Boot: w.Boot}, w.ID, &fsm.Task{
-		Key: n.Key, Name: n.Name, Type: n.Type, Args: n.Args, TimeoutMs: n.TimeoutMs, Attempt: 1, Place: n.Place,
+		Key: n.Key, Name: n.Name, Type: n.Type, Release: n.Release, Args: n.Args, ArgsBlob: n.ArgsBlob,
+		TimeoutMs: n.TimeoutMs, Attempt: 1, Place: n.Place,
 	}})
 }
 
@@ -177,7 +190,7 @@ func (t *term) assignPending(e *entry, b *board) {
 		if err != nil || task == nil || task.Status != fsm.Status_PENDING {
 			continue // it changed since it was listed
 		}
-		w := b.pick(r.Type, task.Place.GetNode())
+		w := b.pick(r.Pack, r.Type, task.Place.GetNode())
 		if w == nil {
 			continue
 		}
@@ -188,8 +201,8 @@ func (t *term) assignPending(e *entry, b *board) {
 		}}}, origin{})
 		e.taken = append(e.taken, r)
 		e.placed = append(e.placed, placement{fsm.Start{Node: w.Number, Boot: w.Boot}, w.ID, &fsm.Task{
-			Key: task.Key, Name: task.Name, Type: task.Type, Args: task.Args, TimeoutMs: task.TimeoutMs,
-			Attempt: task.Attempt + 1, Place: p,
+			Key: task.Key, Name: task.Name, Type: task.Type, Release: task.Release, Args: task.Args, ArgsBlob: task.ArgsBlob,
+			TimeoutMs: task.TimeoutMs, Attempt: task.Attempt + 1, Place: p,
 		}})
 	}
 }

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,9 @@ type fakeCluster struct {
 	propose  func(ctx context.Context) error // called before an entry is applied; nil = nothing is in its way
 	probe    func(id string) (uint64, error) // nil = every node runs its first start
 	pressure map[string]uint8                // by node id
+	silent   map[string]time.Duration        // by node id
+
+	nonvoters []string // ids of nodes that do not vote
 
 	mu      sync.Mutex
 	index   uint64                  // guarded by mu
@@ -71,7 +75,11 @@ func (c *fakeCluster) Nudge(id string, n *fsm.Nudge) {
 	c.nudges[id] = append(c.nudges[id], n)
 }
 
+func (c *fakeCluster) Silent(id string) time.Duration { return c.silent[id] }
+
 func (c *fakeCluster) Pressure(id string) uint8 { return c.pressure[id] }
+
+func (c *fakeCluster) Votes(id string) bool { return !slices.Contains(c.nonvoters, id) }
 
 // count returns how many commands of a kind were proposed.
 func (c *fakeCluster) count(is func(*fsm.Command) bool) int {

@@ -60,6 +60,22 @@ func TestLostNewLeaderWaits(t *testing.T) {
 	})
 }
 
+// TestLostUnderManyLeaders: what gossip has held for dead keeps what is left of its lease
+// when the leader changes, and a second chance at least.
+func TestLostUnderManyLeaders(t *testing.T) {
+	serve(t, Config{Lease: 15 * time.Second}, []uint32{1, 1, 1}, func(t *testing.T, r *reign) {
+		r.end()
+		r.cluster.silent = map[string]time.Duration{"id2": 8 * time.Second, "id3": time.Hour}
+		r.Scheduler.term.Store(nil)
+		term := newTerm(r.Scheduler, 2)
+		for number, want := range map[uint32]time.Duration{1: 15 * time.Second, 2: 7 * time.Second, 3: secondChance} {
+			if got := r.cfg.Lease - time.Since(term.workers.seen[number]); got != want {
+				t.Errorf("node %d has %s left, want %s", number, got, want)
+			}
+		}
+	})
+}
+
 // TestLostFreshOnly: a node is given work only while its heartbeats arrive.
 func TestLostFreshOnly(t *testing.T) {
 	serve(t, Config{}, []uint32{1, 8}, func(t *testing.T, r *reign) {
@@ -73,6 +89,22 @@ func TestLostFreshOnly(t *testing.T) {
 		r.beat(2)
 		r.do(finish(fsm.Key(first.Key), 1, time.Second))
 		r.is(fsm.Status_STARTED, fsm.Key(second.Key))
+	})
+}
+
+// TestLostNewStart: a new start of a node gets nothing before it is heard of. It may not have heard yet
+// that it is registered, and what it is given then it would not take for its own.
+func TestLostNewStart(t *testing.T) {
+	serve(t, Config{}, []uint32{1}, func(t *testing.T, r *reign) {
+		up := nodeUp(1, 1)
+		up.GetNodeUp().Boot = 2
+		r.do(up)
+		task := r.task("p.f")
+		r.do(submit(task))
+		r.is(fsm.Status_PENDING, fsm.Key(task.Key))
+		r.beat(1)
+		synctest.Wait()
+		r.is(fsm.Status_STARTED, fsm.Key(task.Key))
 	})
 }
 

@@ -51,7 +51,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		run:      hist("pytasks_task_run_seconds", "Time that the last attempt of a finished task ran."),
 		total:    hist("pytasks_task_total_seconds", "Time from when a task was queued to when it finished."),
 		stale:    prometheus.NewCounter(prometheus.CounterOpts{Name: "pytasks_stale_results_total", Help: "Results refused because another attempt had taken over, or the task was finished. Counted by the leader."}),
-		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "pytasks_tasks_refused_total", Help: "Tasks refused because the queue was full. Counted by the leader."}),
+		refused:  prometheus.NewCounter(prometheus.CounterOpts{Name: "pytasks_tasks_refused_total", Help: "Tasks refused because the queue was full, or a voter short of disk space. Counted by the leader."}),
 		commit:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pytasks_entry_commit_seconds", Help: "Time to bring one log entry to a majority and apply it. Observed by the leader.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
 		batch:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pytasks_entry_commands", Help: "Commands in one log entry. Observed by the leader.", Buckets: prometheus.ExponentialBuckets(1, 2, 11)}),
 	}

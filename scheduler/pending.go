@@ -15,7 +15,7 @@ type pending struct {
 
 // source is the pending tasks of one pack and priority.
 type source struct {
-	pack     string
+	pack     string // fsm.PackKey
 	priority uint8
 	ready    []fsm.Ready // read and not yet taken
 	last     uint64      // order of the last one read
@@ -53,7 +53,7 @@ func (p *pending) next(oldest bool) (r fsm.Ready, ok bool) {
 			return fsm.Ready{}, false
 		}
 		r = best.ready[0]
-		if !p.board.room(r.Type) {
+		if !p.board.room(r.Pack, r.Type) {
 			best.ready, best.more = nil, false
 			continue
 		}

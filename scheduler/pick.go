@@ -6,12 +6,12 @@ type Worker struct {
 	Boot     uint64
 	ID       string
 	Slots    int
-	Running  int   // unfinished assignments, those on their way included
-	Slow     int   // of these, the ones that may hold a slot for long
-	Pressure uint8 // of its machine, 0 to 255
-	Alive    bool  // its heartbeats arrive, and it takes work
-	Packs    map[string]bool
-	Stuck    bool // its slots are held for longer than was thought: nothing may wait there
+	Running  int             // unfinished assignments, those on their way included
+	Slow     int             // of these, the ones that may hold a slot for long
+	Pressure uint8           // of its machine, 0 to 255
+	Alive    bool            // its heartbeats arrive, and it takes work
+	Packs    map[string]bool // what it can run, by fsm.PackKey
+	Stuck    bool            // its slots are held for longer than was thought: nothing may wait there
 
 	picked uint64 // when it was picked last; breaks ties
 }

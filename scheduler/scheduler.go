@@ -25,7 +25,10 @@ type State interface {
 	Live(k fsm.Key) (fsm.Assignment, fsm.Status, bool)
 	NextDue() (ms int64, ok bool)
 	Oldest() (finishedMs, keyMs int64)
+	AuditKept() (oldestMs, bytes int64)
 	Counts() fsm.Counts
+	Packs() []*fsm.Pack
+	Now() int64
 }
 
 // Cluster is how the scheduler reaches the log and the nodes.
@@ -38,8 +41,12 @@ type Cluster interface {
 	Probe(ctx context.Context, id string) (boot uint64, err error)
 	// Nudge tells a node of its assignments, best effort, without waiting.
 	Nudge(id string, n *fsm.Nudge)
+	// Silent is for how long a node has been held for dead, by hearsay; 0 where it is not.
+	Silent(id string) time.Duration
 	// Pressure is how busy a node's machine is, 0 to 255, by hearsay.
 	Pressure(id string) uint8
+	// Votes says whether a node's disk counts for the majority.
+	Votes(id string) bool
 }
 
 // ErrDead is Probe's proof that no process of a node is running.
@@ -49,7 +56,7 @@ var ErrDead = errors.New("no process of the node is running")
 type Config struct {
 	State   State
 	Cluster Cluster
-	// Packs reads the packs that a node's record says it can run.
+	// Packs reads what a node's record says it can run, by fsm.PackKey.
 	Packs func(n *fsm.Node) []string
 	// KeepFinished is how long finished tasks are kept; 0 means 24 h.
 	KeepFinished time.Duration
@@ -57,6 +64,11 @@ type Config struct {
 	// and 4 GiB.
 	MaxFinished      int
 	MaxFinishedBytes int64
+	// KeepAudit is how long records of the audit log are kept; 0 means for ever.
+	KeepAudit time.Duration
+	// MaxAuditBytes bounds each class of the audit log: what was submitted and cancelled,
+	// and all else; 0 means any.
+	MaxAuditBytes int64
 	// MaxQueued and MaxQueuedBytes bound the unfinished tasks and their arguments;
 	// beyond, Submit is refused. 0 means 500,000 and 1 GiB.
 	MaxQueued      int
@@ -64,7 +76,8 @@ type Config struct {
 	// Lease is how long a node may be silent before its tasks are requeued; 0
 	// means 15 s.
 	Lease time.Duration
-	// Now is the clock; nil means time.Now.
+	// Now is the node's own clock, by which a leader goes that has heard no other; nil
+	// means time.Now.
 	Now      func() time.Time
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
@@ -140,6 +153,12 @@ func (s *Scheduler) Heartbeat(h *fsm.Heartbeat) error {
 		return fsm.ErrNoLeader
 	}
 	back, err := t.workers.heartbeat(h)
+	if err == nil {
+		t.progress.heard(h.Place.GetNode(), h.Progress)
+	}
+	if err == nil && h.ClockMs != 0 {
+		t.clock.heard(h.Place.GetNode(), h.ClockMs)
+	}
 	if back {
 		t.poke() // tasks may wait for it
 	}
@@ -161,11 +180,28 @@ func (s *Scheduler) Observe(c fsm.Changes) {
 		return
 	}
 	t.workers.refresh(c.Nodes)
+	if c.Nodes {
+		t.progress.drop(t.cfg.State.Nodes())
+	}
 	t.workers.observe(c.Tasks)
 	for _, ch := range c.Tasks {
 		s.metrics.observe(ch)
 	}
 	t.poke()
+}
+
+// Progress returns how far an attempt is, as its node said last; nil where it said
+// nothing, the attempt has ended, or this node does not lead.
+func (s *Scheduler) Progress(key fsm.Key, attempt uint32) *fsm.Progress {
+	t := s.term.Load()
+	if t == nil {
+		return nil
+	}
+	a, status, ok := s.cfg.State.Live(key)
+	if !ok || status != fsm.Status_STARTED || a.Attempt != attempt {
+		return nil
+	}
+	return t.progress.of(a.At.Node, key, attempt)
 }
 
 // Workers tells what the leader knows of the nodes' liveness; nil on followers.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pytasks/fsm"
+	"pytasks/node/failpoint"
 )
 
 const (
@@ -19,8 +20,13 @@ const (
 	entriesInFlight = 4
 	fewInFlight     = 2
 	muchGathered    = 256
+	// refusedPause follows an entry that the log did not take, as it does while the
+	// leadership is being handed over: the next would fare the same.
+	refusedPause = 20 * time.Millisecond
 	// upkeepEvery is how often leases and limits are looked at.
 	upkeepEvery = 500 * time.Millisecond
+	// hearWithin is how long a new leader waits for the others' clocks.
+	hearWithin = 300 * time.Millisecond
 	// probeTimeout is how long a suspected node has to answer. It is asked again at
 	// every probePause until something is certain.
 	probeTimeout = 2 * time.Second
@@ -31,10 +37,13 @@ const (
 // here, and ends with it.
 type term struct {
 	*Scheduler
-	number  uint64
-	log     *slog.Logger
-	workers *workers
-	pace    *pace
+	number   uint64
+	log      *slog.Logger
+	workers  *workers
+	clock    *clock
+	pace     *pace
+	packs    packKeys // run loop only
+	progress *progress
 
 	finishes chan *request // outcomes, and nodes' words about themselves
 	submits  chan *request // everything else
@@ -44,11 +53,11 @@ type term struct {
 	gathered atomic.Int64  // weight of the requests in the lanes
 	wg       sync.WaitGroup
 
-	flight  *flight
-	lastNow int64 // of the last entry; run loop only
-	turn    int   // assignments made, for oldestEvery; run loop only
+	flight *flight
+	turn   int // assignments made, for oldestEvery; run loop only
 
 	purging   atomic.Bool
+	removing  atomic.Bool     // a half-removed pack
 	probing   map[string]bool // guarded by probingMu
 	probingMu sync.Mutex
 }
@@ -71,7 +80,10 @@ func (r *request) answer(err error) {
 func newTerm(s *Scheduler, number uint64) *term {
 	t := &term{
 		Scheduler: s, number: number, log: s.cfg.Logger.With("term", number),
+		clock:    newClock(s.cfg.Now, s.cfg.State.Now()),
 		pace:     newPace(),
+		packs:    packKeys{},
+		progress: newProgress(),
 		finishes: make(chan *request, 64), submits: make(chan *request, 64),
 		wake: make(chan struct{}, 1), ended: make(chan struct{}),
 		probing: map[string]bool{},
@@ -135,9 +147,19 @@ func size(c *fsm.Command) int {
 		}
 		return n
 	case *fsm.Command_Finish:
-		return fixed + len(k.Finish.Result)
+		return fixed + len(k.Finish.Result) + len(k.Finish.Log)
 	case *fsm.Command_NodeUp:
 		return fixed + len(k.NodeUp.Packs)
+	case *fsm.Command_NodePacks:
+		return fixed + len(k.NodePacks.Packs)
+	case *fsm.Command_PackPut:
+		return fixed + len(k.PackPut.Info)
+	case *fsm.Command_UserPut:
+		return fixed + k.UserPut.SizeVT()
+	case *fsm.Command_KeysPut:
+		return fixed + k.KeysPut.SizeVT()
+	case *fsm.Command_SecretPut:
+		return fixed + k.SecretPut.SizeVT()
 	}
 	return fixed
 }
@@ -146,7 +168,8 @@ func size(c *fsm.Command) int {
 // must never wait behind new work.
 func reports(c *fsm.Command) bool {
 	switch c.Kind.(type) {
-	case *fsm.Command_Submit, *fsm.Command_Cancel:
+	case *fsm.Command_Submit, *fsm.Command_Cancel, *fsm.Command_PackPut, *fsm.Command_PackUse, *fsm.Command_PackRemove,
+		*fsm.Command_UserPut, *fsm.Command_UserRemove, *fsm.Command_KeysPut, *fsm.Command_SecretPut:
 		return false
 	}
 	return true
@@ -168,7 +191,7 @@ func (t *term) run(ctx context.Context) error {
 	}
 	upkeep := time.NewTicker(upkeepEvery)
 	defer upkeep.Stop()
-	due := time.NewTimer(0)
+	due := time.NewTimer(hearWithin) // by then the first entry can be made
 	defer due.Stop()
 	for {
 		select {
@@ -179,11 +202,19 @@ func (t *term) run(ctx context.Context) error {
 		case <-upkeep.C:
 			t.upkeep(ctx)
 		}
-		for more := true; more && t.room(); more = t.gathered.Load() > 0 {
+		for more := t.knowsTime(); more && t.room(); more = t.gathered.Load() > 0 {
 			t.step(ctx)
 		}
-		t.armDue(due)
+		if t.knowsTime() {
+			t.armDue(due)
+		}
 	}
+}
+
+// knowsTime says whether enough nodes have told their clocks for the first entry: most of
+// those that are up, or as many as have by now.
+func (t *term) knowsTime() bool {
+	return time.Since(t.clock.start) >= hearWithin || t.workers.mostHeard()
 }
 
 // room says whether one more entry may be on its way. Where it may not, the end
@@ -202,7 +233,12 @@ func (t *term) step(ctx context.Context) {
 	}
 	t.inFlight.Add(1)
 	t.wg.Go(func() {
-		t.propose(ctx, e)
+		if !t.propose(ctx, e) {
+			select {
+			case <-time.After(refusedPause):
+			case <-ctx.Done():
+			}
+		}
 		t.inFlight.Add(-1)
 		t.poke()
 	})
@@ -216,7 +252,7 @@ func (t *term) armDue(due *time.Timer) {
 		due.Reset(time.Hour)
 		return
 	}
-	due.Reset(max(time.UnixMilli(ms).Sub(t.cfg.Now()), 5*time.Millisecond))
+	due.Reset(max(time.Duration(ms-t.clock.now())*time.Millisecond, 5*time.Millisecond))
 }
 
 // gather returns the requests for the next entry, outcomes first. The last of them may
@@ -255,31 +291,35 @@ func (t *term) close() {
 	}
 }
 
-// propose brings an entry into the log, answers its callers and tells the nodes.
-func (t *term) propose(ctx context.Context, e *entry) {
+// propose brings an entry into the log, answers its callers and tells the nodes. It says
+// whether the entry is in the log.
+func (t *term) propose(ctx context.Context, e *entry) bool {
 	defer t.flight.settle(e)
 	data, err := fsm.EncodeEntry(&fsm.Entry{NowMs: e.now, Commands: e.cmds})
 	if err != nil {
 		e.answer(nil, err)
-		return
+		return true // the next one may be better
 	}
 	start := time.Now()
 	resp, index, err := t.cfg.Cluster.Propose(ctx, data)
 	if err != nil {
 		t.log.Debug("entry failed", "commands", len(e.cmds), "err", err)
 		e.answer(nil, err)
-		return
+		return false
 	}
+	failpoint.Point("scheduler.commit.after")
 	t.metrics.commit.Observe(time.Since(start).Seconds())
 	t.metrics.batch.Observe(float64(len(e.cmds)))
 	outs, _ := resp.([]*fsm.Outcome)
 	if len(outs) != len(e.cmds) {
 		e.answer(nil, fsm.ErrUnknown)
-		return
+		return true
 	}
 	t.nudge(index, e)
 	t.learn(e, outs)
+	failpoint.Point("scheduler.answer.before")
 	e.answer(outs, nil)
+	return true
 }
 
 // learn counts what the outcomes tell, and looks into a name that seems taken.
@@ -355,6 +395,7 @@ func (t *term) gone(id string, boot uint64) bool {
 // giveUp declares a start of a node dead, so that its tasks run elsewhere.
 func (t *term) giveUp(ctx context.Context, n *fsm.Node, why string) {
 	t.log.Warn("node lost", "node", n.Name, "why", why, "tasks", t.cfg.State.Running(n.Number))
+	failpoint.Point("scheduler.giveup.before")
 	_, err := t.do(ctx, []*fsm.Command{{Kind: &fsm.Command_NodeDown{NodeDown: &fsm.NodeDown{
 		Place: &fsm.Place{Node: n.Number, Boot: n.Boot}, Reason: fsm.ReasonWorkerLost,
 	}}}})

@@ -383,3 +383,27 @@ func TestTermPurges(t *testing.T) {
 		})
 	}
 }
+
+// TestRefusedEntriesPause: while the log takes no entries, as during a transfer of the
+// leadership, the leader tries now and then, not as fast as it can.
+func TestRefusedEntriesPause(t *testing.T) {
+	serve(t, Config{}, []uint32{1}, func(t *testing.T, r *reign) {
+		tries, over := 0, make(chan struct{})
+		r.cluster.propose = func(context.Context) error {
+			r.cluster.mu.Lock()
+			defer r.cluster.mu.Unlock()
+			if tries++; tries > 1000 {
+				<-over // or virtual time would stand still for ever
+			}
+			return fsm.ErrNoLeader
+		}
+		r.queue(r.task("p.f"))
+		time.Sleep(time.Second)
+		close(over)
+		r.cluster.mu.Lock()
+		defer r.cluster.mu.Unlock()
+		if most := fewInFlight * int(time.Second/refusedPause); tries < 2 || tries > most+fewInFlight {
+			t.Errorf("%d entries were tried in a second, want 2 to %d", tries, most)
+		}
+	})
+}

@@ -11,6 +11,9 @@ import (
 // freshFor is how long after its last heartbeat a node is given new work.
 const freshFor = 4 * time.Second
 
+// secondChance is what a new leader leaves of the lease of a node that is held for dead.
+const secondChance = 5 * time.Second
+
 // workers is what the leader knows of the nodes: their records, from the state,
 // and when each was last heard of, from their heartbeats. The latter is only in
 // this leader's memory: a new leader gives every node a full lease.
@@ -19,12 +22,13 @@ type workers struct {
 
 	mu    sync.Mutex
 	seen  map[uint32]time.Time // last heartbeat or start of the term; guarded by mu
-	beats map[uint32]bool      // heard of in this term; guarded by mu
+	beats map[uint32]uint64    // the start that was heard of last in this term, 0 if none; guarded by mu
 	nodes []*fsm.Node          // guarded by mu
 	packs map[uint32]packSet   // guarded by mu
 	turns map[uint32]uint64    // when picked last; guarded by mu
 	turn  uint64               // guarded by mu
 	stuck map[uint32]bool      // handed attempts back, and none ended since; guarded by mu
+	short map[uint32]bool      // had too little disk space at the last heartbeat; guarded by mu
 }
 
 // packSet is what a node can run, read from one version of its record.
@@ -35,8 +39,9 @@ type packSet struct {
 
 func newWorkers(cfg *Config) *workers {
 	w := &workers{
-		cfg: cfg, seen: map[uint32]time.Time{}, beats: map[uint32]bool{},
+		cfg: cfg, seen: map[uint32]time.Time{}, beats: map[uint32]uint64{},
 		packs: map[uint32]packSet{}, turns: map[uint32]uint64{}, stuck: map[uint32]bool{},
+		short: map[uint32]bool{},
 	}
 	w.refresh(true)
 	return w
@@ -48,14 +53,17 @@ func (w *workers) refresh(changed bool) {
 		return
 	}
 	nodes := w.cfg.State.Nodes()
-	now := w.cfg.Now()
+	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.nodes = nodes
 	for _, n := range nodes {
 		p := w.packs[n.Number]
 		if p.of == nil || p.of.Boot != n.Boot || p.of.Down && !n.Down {
-			w.seen[n.Number] = now // it registered: its lease begins
+			w.seen[n.Number] = now // it registered, or the term begins: so does its lease
+		}
+		if p.of == nil { // a change of leaders gives the dead no second life
+			w.seen[n.Number] = now.Add(-max(0, min(w.cfg.Cluster.Silent(n.Id), w.cfg.Lease-secondChance)))
 		}
 		if p.of != n {
 			set := map[string]bool{}
@@ -73,12 +81,50 @@ func (w *workers) heartbeat(h *fsm.Heartbeat) (back bool, err error) {
 	if n == nil || n.Boot != h.Place.GetBoot() || n.Down || n.Gone {
 		return false, fsm.ErrStale
 	}
-	now := w.cfg.Now()
+	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	back = !w.beats[n.Number] || now.Sub(w.seen[n.Number]) >= freshFor
-	w.seen[n.Number], w.beats[n.Number] = now, true
+	back = w.beats[n.Number] != n.Boot || now.Sub(w.seen[n.Number]) >= freshFor
+	w.seen[n.Number], w.beats[n.Number] = now, n.Boot
+	if h.DiskLow {
+		w.short[n.Number] = true
+	} else {
+		delete(w.short, n.Number)
+	}
 	return back, nil
+}
+
+// mostHeard says whether most of the nodes that are up have been heard of in this term.
+func (w *workers) mostHeard() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	up, heard := 0, 0
+	for _, n := range w.nodes {
+		if !n.Down {
+			up++
+		}
+		if !n.Down && w.beats[n.Number] == n.Boot {
+			heard++
+		}
+	}
+	return up == 0 || heard > up/2
+}
+
+// shortOfDisk returns a node that votes and said lately that too little space is free on
+// its disk, nil if there is none. One that is silent has stopped: the others go on.
+func (w *workers) shortOfDisk() *fsm.Node {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.short) == 0 {
+		return nil
+	}
+	now := time.Now()
+	for _, n := range w.nodes {
+		if w.short[n.Number] && !n.Down && now.Sub(w.seen[n.Number]) < freshFor && w.cfg.Cluster.Votes(n.Id) {
+			return n
+		}
+	}
+	return nil
 }
 
 // observe learns whose slots are held for longer than the types of their tasks say:
@@ -101,7 +147,7 @@ func (w *workers) observe(changes []fsm.Change) {
 
 // lapsed returns the nodes that have been silent for a lease.
 func (w *workers) lapsed() []*fsm.Node {
-	now := w.cfg.Now()
+	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var out []*fsm.Node
@@ -115,14 +161,14 @@ func (w *workers) lapsed() []*fsm.Node {
 
 // list returns the nodes as the choice of a place sees them, without the load.
 func (w *workers) list() []Worker {
-	now := w.cfg.Now()
+	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := make([]Worker, 0, len(w.nodes))
 	for _, n := range w.nodes {
 		out = append(out, Worker{
 			Number: n.Number, Boot: n.Boot, ID: n.Id, Slots: int(n.Slots),
-			Alive:    !n.Down && !n.Draining && w.beats[n.Number] && now.Sub(w.seen[n.Number]) < freshFor,
+			Alive:    !n.Down && !n.Draining && w.beats[n.Number] == n.Boot && now.Sub(w.seen[n.Number]) < freshFor,
 			Packs:    w.packs[n.Number].set,
 			Pressure: w.cfg.Cluster.Pressure(n.Id),
 			Stuck:    w.stuck[n.Number],
