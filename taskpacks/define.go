@@ -196,7 +196,7 @@ func (b *binding) decode(args []byte, in reflect.Value) error {
 	if len(b.fields) > inlineParams {
 		found = make([]span, len(b.fields))
 	}
-	if !b.spec.locate(args, found, nil) {
+	if !locate(b.spec.Params, args, found, nil) {
 		return b.spec.Check(args)
 	}
 	for i, field := range b.fields {

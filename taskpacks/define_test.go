@@ -278,7 +278,7 @@ func TestCallFrom(t *testing.T) {
 	if _, err := fn.Call(t.Context(), nil); err == nil {
 		t.Error("CallFrom finds a call in a context without one")
 	}
-	if _, err := fn.Call(WithCall(t.Context(), want), nil); err != nil || got != want {
+	if _, err := fn.Call(WithCall(t.Context(), want), nil); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("CallFrom = %+v, %v; want %+v", got, err, want)
 	}
 }

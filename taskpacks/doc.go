@@ -18,6 +18,10 @@
 //
 // and unit-tests area like any other function: this package needs the standard library only.
 //
+// Packs that are installed into a running cluster are folders with a manifest (Manifest, in package.json), and their code is in
+// Python, programs or WebAssembly: the packages below open them, packdir by their kind, and make funcs of this package of them.
+// README.md beside this file is for their authors.
+//
 // What a func should know:
 //
 //   - It may run more than once for one task (a node was lost, a retry), so what it does to the world should bear that.
@@ -32,5 +36,6 @@
 // The package does not queue, retry or time out: that is the cluster's work. Arguments are checked against a func's Spec by
 // Spec.Check, on raw bytes, so that a node can refuse a task before it is queued.
 //
-// Start reading in define.go for what an author writes, in spec.go for what a caller may pass.
+// Start reading in define.go for what an author writes, in spec.go for what a caller may pass, in type.go and parse.go for types, in
+// manifest.go for packs in folders.
 package taskpacks

@@ -10,6 +10,10 @@ import (
 	"unicode/utf8"
 )
 
+// ErrNotEligible is wrapped by the error of opening a pack that is sound but cannot run on this machine: its program is there for
+// other platforms only, or is not installed here. A node goes on without the pack.
+var ErrNotEligible = errors.New("the pack cannot run on this machine")
+
 // maxPanicText bounds each text of a PanicError, in bytes: it is stored with the task on every node.
 const maxPanicText = 8 << 10
 
@@ -65,6 +69,24 @@ func clip(text string) string {
 	return text[:end] + tail
 }
 
+// The reasons of an Error.
+const (
+	ReasonError  = "error"  // the code says that it failed
+	ReasonCrash  = "crash"  // the process that ran it ended without an answer
+	ReasonMemory = "memory" // it took more memory than it may
+)
+
+// Error is how code outside this program failed: a Python func, a command.
+type Error struct {
+	Reason    string // one of the reasons above
+	Type      string // the class of the exception, "ZeroDivisionError"; for people
+	Message   string
+	Traceback string // "" where there is none
+}
+
+// Error returns the message.
+func (e *Error) Error() string { return e.Message }
+
 // ResultError is returned when a func's result cannot be written as JSON: NaN, an infinity, a channel.
 type ResultError struct{ Err error }
 
@@ -94,6 +116,9 @@ func IsPermanent(err error) bool {
 // ErrorType returns a short name for the kind of err, for people: the name of its Go type without package, with a capital
 // letter. Wrappers that say nothing are looked through; what is left of errors.New and fmt.Errorf is "Error".
 func ErrorType(err error) string {
+	if e := (*Error)(nil); errors.As(err, &e) {
+		return e.Type
+	}
 	for err != nil {
 		t := reflect.TypeOf(err)
 		if t.Kind() == reflect.Pointer {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -50,11 +51,15 @@ func MaxAttempts(n int) Option { return func(s *Spec) { s.MaxAttempts = n } }
 // Doc says what the func does, for people.
 func Doc(text string) Option { return func(s *Spec) { s.Doc = text } }
 
-// Call is what a running func may know of the task that it runs for.
+// Call is what a running func may know of the task that it runs for, and where what it
+// tells of itself goes.
 type Call struct {
 	ID      string // of the task, the same in every attempt
 	Attempt int    // 1 is the first
 	Node    string // the name of the node it runs on
+
+	Log      io.Writer                           // takes what the func prints; nil = nowhere
+	Progress func(fraction float64, text string) // nil = nobody looks
 }
 
 type callKey struct{}
@@ -68,4 +73,21 @@ func WithCall(ctx context.Context, c Call) context.Context {
 func CallFrom(ctx context.Context) (Call, bool) {
 	c, ok := ctx.Value(callKey{}).(Call)
 	return c, ok
+}
+
+// Log returns where the task's log goes: lines that people read with `pytasks task logs`.
+// Outside a node they are discarded.
+func Log(ctx context.Context) io.Writer {
+	if c, ok := CallFrom(ctx); ok && c.Log != nil {
+		return c.Log
+	}
+	return io.Discard
+}
+
+// Progress tells how far the task is, a fraction from 0 to 1 and a short text. It costs
+// little: only the newest is kept, and shown while the task runs.
+func Progress(ctx context.Context, fraction float64, text string) {
+	if c, ok := CallFrom(ctx); ok && c.Progress != nil {
+		c.Progress(min(1, max(0, fraction)), text)
+	}
 }

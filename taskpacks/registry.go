@@ -3,7 +3,6 @@ package taskpacks
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -23,16 +22,17 @@ type Registry struct {
 
 // PackInfo is what a node tells others about one of its packs.
 type PackInfo struct {
-	Name    string  `json:"name"`
-	Version string  `json:"version"`
-	Specs   []*Spec `json:"specs"` // by name
+	Name        string  `json:"name"`
+	Version     string  `json:"version"`
+	Kind        string  `json:"kind,omitempty"` // that of its Manifest; "" = compiled in
+	Description string  `json:"description,omitempty"`
+	Specs       []*Spec `json:"specs"` // by name
 }
 
 // NewRegistry returns the registry of the given packs. Two packs of one name, two funcs of one name, a func that is not named
-// after its pack and a func without code are errors.
+// after its pack, one without code and one whose spec is not valid are errors.
 func NewRegistry(packs ...Pack) (*Registry, error) {
 	r := &Registry{funcs: make(map[string]*Func)}
-	identifier := regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	seen := make(map[string]bool)
 	for _, p := range packs {
 		if !identifier.MatchString(p.Name) {
@@ -65,6 +65,9 @@ func (r *Registry) add(f *Func, pack string) error {
 	}
 	if r.funcs[f.Name] != nil {
 		return fmt.Errorf("pack %s: func %s is defined twice", pack, f.Name)
+	}
+	if err := f.Validate(); err != nil {
+		return fmt.Errorf("pack %s: %w", pack, err)
 	}
 	r.funcs[f.Name] = f
 	return nil

@@ -52,6 +52,8 @@ func TestRegistry(t *testing.T) {
 }
 
 func TestRegistryRefuses(t *testing.T) {
+	invalid := pack("a", "a.main.f").Funcs[0]
+	invalid.Params = []Param{{Name: "x"}}
 	tests := []struct {
 		packs []Pack
 		want  string
@@ -63,6 +65,7 @@ func TestRegistryRefuses(t *testing.T) {
 		{[]Pack{pack("")}, `pack "": use a name of letters`},
 		{[]Pack{pack("a-b")}, `pack "a-b": use a name of letters`},
 		{[]Pack{{Name: "a", Funcs: []Func{{Spec: Spec{Name: "a.main.f"}}}}}, "func a.main.f has no code"},
+		{[]Pack{{Name: "a", Funcs: []Func{invalid}}}, `pack a: func a.main.f: param x: the kind "" of types`},
 	}
 	for _, tt := range tests {
 		if _, err := NewRegistry(tt.packs...); err == nil || !strings.Contains(err.Error(), tt.want) {

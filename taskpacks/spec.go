@@ -1,6 +1,7 @@
 package taskpacks
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"time"
@@ -70,8 +71,8 @@ func (s *Spec) Check(args json.RawMessage) error {
 		found = make([]span, len(s.Params))
 	}
 	var unknown []string
-	if !s.locate(args, found, &unknown) {
-		return &FaultsError{Faults: []Fault{{Code: CodeArgs, Message: "the args must be a JSON object.", Want: "<class 'dict'>"}}}
+	if !locate(s.Params, args, found, &unknown) {
+		return notObject()
 	}
 
 	var faults []Fault
@@ -101,9 +102,46 @@ func (s *Spec) Check(args json.RawMessage) error {
 	return &FaultsError{Faults: faults}
 }
 
-// locate finds the value of each param in args and writes its place to found, which is at least as long as Params. Names that
+// WithDefaults returns args with the default of each param that is not passed. What is passed stays as it was sent, numbers to
+// the last digit; the defaults stand behind it, in order of declaration. Args that are no JSON object are a *FaultsError; that
+// they fit is for Check to say.
+func (s *Spec) WithDefaults(args json.RawMessage) (json.RawMessage, error) {
+	args = bytes.TrimSpace(args)
+	if len(args) == 0 {
+		args = json.RawMessage("{}")
+	}
+	found := make([]span, len(s.Params))
+	if !locate(s.Params, args, found, nil) || args[len(args)-1] != '}' {
+		return nil, notObject()
+	}
+	var full []byte // nil as long as nothing is missing
+	for i := range s.Params {
+		p := &s.Params[i]
+		if found[i] != (span{}) || p.Default == nil {
+			continue
+		}
+		if full == nil {
+			full = append(full, bytes.TrimSpace(args[:len(args)-1])...)
+		}
+		if full[len(full)-1] != '{' {
+			full = append(full, ',')
+		}
+		full = append(full, marshalPlain(p.Name)...)
+		full = append(append(full, ':'), p.Default...)
+	}
+	if full == nil {
+		return args, nil
+	}
+	return append(full, '}'), nil
+}
+
+func notObject() *FaultsError {
+	return &FaultsError{Faults: []Fault{{Code: CodeArgs, Message: "the args must be a JSON object.", Want: "<class 'dict'>"}}}
+}
+
+// locate finds the value of each param in args and writes its place to found, which is at least as long as params. Names that
 // are not declared go to unknown, if that is not nil. It returns false if args is no object.
-func (s *Spec) locate(args []byte, found []span, unknown *[]string) bool {
+func locate(params []Param, args []byte, found []span, unknown *[]string) bool {
 	walk, ok := membersOf(args)
 	if !ok {
 		return false
@@ -114,7 +152,7 @@ func (s *Spec) locate(args []byte, found []span, unknown *[]string) bool {
 		if !ok {
 			return true
 		}
-		i := s.index(key, guess)
+		i := indexOf(params, key, guess)
 		switch {
 		case i >= 0:
 			found[i] = value
@@ -127,17 +165,17 @@ func (s *Spec) locate(args []byte, found []span, unknown *[]string) bool {
 	}
 }
 
-// index returns which param the raw key names, or -1.
-func (s *Spec) index(key []byte, guess int) int {
-	if guess < len(s.Params) && s.Params[guess].Name == string(key) {
+// indexOf returns which param the raw key names, or -1.
+func indexOf(params []Param, key []byte, guess int) int {
+	if guess < len(params) && params[guess].Name == string(key) {
 		return guess
 	}
 	name := string(key)
 	if !plain(key) {
 		name = unescape(key)
 	}
-	for i := range s.Params {
-		if s.Params[i].Name == name {
+	for i := range params {
+		if params[i].Name == name {
 			return i
 		}
 	}

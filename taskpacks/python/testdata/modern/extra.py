@@ -1,0 +1,6 @@
+import pytasks
+
+
+@pytasks.task
+def more():
+    return "more"

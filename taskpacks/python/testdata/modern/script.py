@@ -1,0 +1,2 @@
+# Nothing here is a task of pytasks, so nobody imports it.
+raise SystemExit("imported")

@@ -1,0 +1,5 @@
+AREA = 6
+
+
+def square(x):
+    return x * x
