@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"pytasks/fsm"
 )
@@ -47,15 +48,15 @@ func BenchmarkSubmit(b *testing.B) {
 // BenchmarkParse is the part of BenchmarkSubmit that looks at the body.
 func BenchmarkParse(b *testing.B) {
 	b.ReportAllocs()
-	a := &api{Options: Options{MaxArgs: 1 << 20, Catalog: newCatalog()}}
-	c := &call{api: a, r: &http.Request{Header: http.Header{"Content-Type": {"application/json"}}}}
+	a := &api{Options: Options{MaxArgs: 64 << 20, Catalog: newCatalog()}}
+	c := &call{api: a, who: AnonymousRead.principal(), r: &http.Request{Header: http.Header{"Content-Type": {"application/json"}}}}
 	body := []byte(`{"type":"test.main.add","args":{"x":1,"y":2},"priority":5,"tags":["a"]}`)
 	for b.Loop() {
 		var f fields
 		if err := c.scan(body, func(s *scanner, key []byte) { f.set(key, s.value()) }); err != nil {
 			b.Fatal(err)
 		}
-		if p := a.check(&f, nil, new(fsm.New)); p != nil {
+		if p := c.check(&f, new(fsm.New)); p != nil {
 			b.Fatal(p)
 		}
 	}
@@ -67,7 +68,7 @@ func BenchmarkBatch100(b *testing.B) {
 
 func BenchmarkGet(b *testing.B) {
 	s := benchSetup()
-	key := fsm.NewKey()
+	key := fsm.NewKey(time.Now())
 	s.tasks.tasks[key.String()] = &fsm.Task{
 		Key: key[:], Type: "test.main.add", Args: []byte(`{"x":1,"y":2}`), Status: fsm.Status_SUCCESS, Result: []byte("3"),
 		Attempt: 1, Place: &fsm.Place{Node: 1}, CreatedMs: created, StartedMs: created, FinishedMs: created,

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -65,8 +66,11 @@ func invalid(field, text string) *problem {
 // body reads the body, up to the limit.
 func (c *call) body() ([]byte, *problem) {
 	limit, length := c.api.MaxBody, c.r.ContentLength
+	if c.most > 0 {
+		limit = min(limit, c.most)
+	}
 	if length > limit {
-		return nil, c.tooLarge()
+		return nil, tooLarge(limit)
 	}
 	size := int64(firstRead)
 	if length >= 0 {
@@ -76,6 +80,14 @@ func (c *call) body() ([]byte, *problem) {
 	}
 	buf := make([]byte, 0, size)
 	for {
+		if len(buf) == cap(buf) && len(buf) >= firstRead && c.large == 0 {
+			if p := c.reserve(limit); p != nil {
+				return nil, p
+			}
+			if length > 0 {
+				buf = slices.Grow(buf, int(length)+1-len(buf))
+			}
+		}
 		if len(buf) == cap(buf) {
 			buf = append(buf, 0)[:len(buf)]
 		}
@@ -83,7 +95,7 @@ func (c *call) body() ([]byte, *problem) {
 		buf = buf[:len(buf)+n]
 		switch {
 		case int64(len(buf)) > limit:
-			return nil, c.tooLarge()
+			return nil, tooLarge(limit)
 		case err == io.EOF:
 			return buf, nil
 		case err != nil:
@@ -92,10 +104,29 @@ func (c *call) body() ([]byte, *problem) {
 	}
 }
 
-func (c *call) tooLarge() *problem {
+// reserve takes the room of a large body, of limit bytes at most, once its first part has come.
+func (c *call) reserve(limit int64) *problem {
+	size := c.r.ContentLength
+	if size < 0 {
+		size = limit
+	}
+	ctx, cancel := c.bounded()
+	defer cancel()
+	if c.api.large.Acquire(ctx, size) != nil {
+		c.w.Header()["Retry-After"] = []string{"1"}
+		return &problem{
+			status: http.StatusServiceUnavailable, code: codeBusy,
+			message: "this node has too many large requests in hand: nothing was queued; send it again, or in smaller parts",
+		}
+	}
+	c.large = size
+	return nil
+}
+
+func tooLarge(limit int64) *problem {
 	return &problem{
 		status: http.StatusRequestEntityTooLarge, code: codeTooLarge,
-		message: fmt.Sprintf("the body is larger than %d bytes, the limit of this node", c.api.MaxBody),
+		message: fmt.Sprintf("the body is larger than %d bytes, the limit here", limit),
 	}
 }
 

@@ -2,16 +2,78 @@ package httpapi
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf16"
+
+	"pytasks/fsm"
 )
 
 const (
 	typeMissing = "You need to inform type Missing required parameter in the JSON body"
 	argsMissing = "You need to inform args dict Missing required parameter in the JSON body"
 )
+
+// TestLargeBodiesWait: large bodies wait for one another, for a time; small ones pass.
+func TestLargeBodiesWait(t *testing.T) {
+	const size = 600 << 10
+	s := newSetup(func(o *Options) { o.MaxBody, o.MaxLargeBodies, o.WriteTimeout = 1<<20, 1<<20, 50*time.Millisecond })
+	entered, leave, result := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	s.tasks.submit = func(_ context.Context, b *fsm.Submit) (*fsm.Outcome, error) {
+		if len(b.Tasks[0].Args) > 1000 {
+			entered <- struct{}{}
+			<-leave
+		}
+		return &fsm.Outcome{Ids: idsOf(b.Tasks), Status: fsm.Status_PENDING}, nil
+	}
+	s.tasks.wait = func(context.Context, string) (*fsm.Task, error) {
+		<-result
+		return nil, fsm.ErrUnknown
+	}
+	large := `{"type":"test.main.echo","args":{"value":"` + strings.Repeat("x", size) + `"}}`
+	post := func(path, body string) <-chan int {
+		answered := make(chan int, 1)
+		go func() { answered <- s.do("POST", path, body).Code }()
+		return answered
+	}
+	first := post("/task?wait=2m", large)
+	<-entered
+	w := s.do("POST", "/task", large)
+	wantStatus(t, w, 503)
+	if a := decode(t, w); a.Code != "busy" || w.Header().Get("Retry-After") == "" {
+		t.Errorf("a second large body: got %+v, Retry-After %q, want busy", a, w.Header().Get("Retry-After"))
+	}
+	wantStatus(t, s.do("POST", "/task", `{"type":"test.main.none","args":{}}`), 200)
+
+	leave <- struct{}{} // it is queued, and only its result is waited for
+	third := post("/task", large)
+	<-entered
+	leave <- struct{}{}
+	if got := <-third; got != 200 {
+		t.Errorf("a large body after the first is queued: got %d, want 200", got)
+	}
+	select {
+	case got := <-first:
+		t.Errorf("the first was answered %d, want it to wait for its result", got)
+	default:
+	}
+	for _, body := range []string{large[:len(large)-1], large[:len(large)-2] + ",}"} { // what is refused gives its room back
+		wantStatus(t, s.do("POST", "/task", body), 400)
+	}
+	last := post("/task", large)
+	<-entered
+	leave <- struct{}{}
+	if got := <-last; got != 200 {
+		t.Errorf("a large body after refused ones: got %d, want 200", got)
+	}
+	close(result)
+	if got := <-first; got != 202 {
+		t.Errorf("the first: got %d, want 202", got)
+	}
+}
 
 // What is a 400 of the contract, in its order.
 func TestSubmitBadBody(t *testing.T) {

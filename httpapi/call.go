@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/julienschmidt/httprouter"
+
+	"pytasks/httpapi/auth"
 )
 
 const (
@@ -29,24 +31,36 @@ type call struct {
 	params httprouter.Params
 	buf    []byte // the answer's body
 	status int    // 0 until the answer is sent
+	large  int64  // bytes of api.large that the body holds
+	most   int64  // the largest body that is read, 0 = api.MaxBody
+
+	who    *auth.Principal // who asks
+	claims *auth.Claims    // what their token says, nil = there is none
+	denied *problem        // why a token was not looked at where none is needed
 }
 
 // serve turns h into what the router calls.
-func (a *api) serve(h func(*call), m *routeMetrics) httprouter.Handle {
+func (a *api) serve(n need, h func(*call), m *routeMetrics) httprouter.Handle {
 	return func(w http.ResponseWriter, r *http.Request, ps httprouter.Params) {
 		start := a.Now()
 		c := a.calls.Get().(*call)
-		c.w, c.r, c.params, c.buf, c.status = w, r, ps, c.buf[:0], 0
+		c.w, c.r, c.params, c.buf, c.status, c.most = w, r, ps, c.buf[:0], 0, 0
 		answered := false
 		defer func() {
 			if !answered { // a panic is on its way up; the call stays out of the pool
+				c.release()
 				m.done(http.StatusInternalServerError, a.Now().Sub(start))
 			}
 		}()
-		h(c)
+		if p := c.admit(n); p != nil {
+			c.refuse(p)
+		} else {
+			h(c)
+		}
 		answered = true
+		c.release()
 		m.done(c.status, a.Now().Sub(start))
-		c.w, c.r, c.params = nil, nil, nil
+		c.w, c.r, c.params, c.who, c.claims, c.denied = nil, nil, nil, nil, nil, nil
 		if cap(c.buf) > maxKept {
 			c.buf = nil
 		}
@@ -54,9 +68,17 @@ func (a *api) serve(h func(*call), m *routeMetrics) httprouter.Handle {
 	}
 }
 
+// release gives back what the body took of the bound on large ones.
+func (c *call) release() {
+	if c.large > 0 {
+		c.api.large.Release(c.large)
+		c.large = 0
+	}
+}
+
 // serveHTTP is serve for the router's own cases.
 func (a *api) serveHTTP(h func(*call), m *routeMetrics) http.Handler {
-	handle := a.serve(h, m)
+	handle := a.serve(public, h, m)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(w, r, nil) })
 }
 
@@ -65,9 +87,16 @@ func (a *api) panicked(w http.ResponseWriter, r *http.Request, v any) {
 	if v == http.ErrAbortHandler {
 		panic(v) // asks net/http to close the connection
 	}
-	a.Logger.Error("request handler panicked", "method", r.Method, "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
 	c := &call{api: a, w: w, r: r}
+	a.Logger.Error("request handler panicked", "method", r.Method, "path", r.URL.Path, "request", c.requestID(), "panic", v, "stack", string(debug.Stack()))
 	c.refuse(&problem{status: http.StatusInternalServerError, code: codeInternal, message: "Internal Server Error"})
+}
+
+// allow gives the answer so much more time, as the handler waits for something that takes long.
+func (c *call) allow(wait time.Duration) {
+	const reading = time.Minute // of the answer, by the client
+	// An error means that the connection knows no deadlines, or has gone.
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(wait + reading))
 }
 
 // query returns the parameters behind the question mark.
@@ -99,9 +128,11 @@ func (c *call) Write(b []byte) (int, error) {
 // Values of headers that are the same in every answer, shared so that setting
 // one does not allocate.
 var (
-	typeJSON = []string{"application/json"}
-	typeText = []string{"text/plain; charset=utf-8"}
-	typeHTML = []string{"text/html; charset=utf-8"}
+	typeJSON  = []string{"application/json"}
+	typeText  = []string{"text/plain; charset=utf-8"}
+	typeHTML  = []string{"text/html; charset=utf-8"}
+	typeLines = []string{"application/x-ndjson"}
+	noSniff   = []string{"nosniff"}
 )
 
 // sendJSON answers with what stands in c.buf.
@@ -113,6 +144,7 @@ func (c *call) sendJSON(status int) {
 func (c *call) send(status int, contentType []string, body []byte) {
 	h := c.w.Header()
 	h["Content-Type"] = contentType
+	h["X-Content-Type-Options"] = noSniff
 	if len(body) > 2000 { // net/http finds the length of smaller ones by itself, at less cost
 		h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}

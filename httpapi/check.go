@@ -13,10 +13,16 @@ import (
 type fields struct {
 	typ, args                                         []byte
 	priority, delay, eta, timeout, retry, id, tagList []byte
+
+	slip   *slip // the first name that is not known, but nearly; nil = none
+	looked uint8 // names that are not known and were looked at
 }
 
+// names are those that a task's members have.
+var names = []string{"type", "args", "priority", "delay", "eta", "timeout", "retry", "id", "tags"}
+
 // set keeps the value of a key. Of a key given twice the last one counts;
-// unknown keys are ignored, as they always were.
+// unknown keys are ignored, as they always were, unless one looks like a slip.
 func (f *fields) set(key, value []byte) {
 	switch string(key) {
 	case "type":
@@ -37,30 +43,56 @@ func (f *fields) set(key, value []byte) {
 		f.id = value
 	case "tags":
 		f.tagList = value
+	default:
+		f.unknown(key)
+	}
+}
+
+// slip is a name that is not known, and what it was likely to mean.
+type slip struct {
+	name  []byte
+	meant string
+}
+
+// unknown looks whether a name that is not known looks like a slip: the first few, as there may be any number.
+func (f *fields) unknown(key []byte) {
+	const most = 8
+	if f.slip != nil || f.looked == most {
+		return
+	}
+	f.looked++
+	if meant := near(key, names...); meant != "" {
+		f.slip = &slip{key, meant}
 	}
 }
 
 // check judges a task in the order of the contract and fills in n, all but its
 // key.
-func (a *api) check(f *fields, h http.Header, n *fsm.New) *problem {
+func (c *call) check(f *fields, n *fsm.New) *problem {
+	a := c.api
 	if f.typ == nil {
-		return missing("type", needType)
+		return missing("type", needType).hint(f.slip)
 	}
 	name, ok := textValue(f.typ)
 	if !ok {
 		return invalid("type", needType+" as a text, such as \"test.main.add\": got '"+className(f.typ)+"'")
 	}
 	if p := a.checkArgs(f.args); p != nil {
+		if f.args == nil {
+			p.hint(f.slip)
+		}
 		return p
 	}
-	spec, ok := a.Catalog.Spec(name)
+	spec, release, ok := a.Catalog.Spec(name)
 	if !ok {
 		return &problem{status: http.StatusNotFound, code: codeUnknownType, message: "task type " + name + " doesnt exist"}
 	}
 	if spec.Protected {
-		if p := authorize(h); p != nil {
+		if p := c.protect(name); p != nil {
 			return p
 		}
+	} else if !c.who.MaySubmit(name) {
+		return &problem{status: http.StatusForbidden, code: codeForbidden, message: "submitting " + name + " needs the scope tasks:write, or the task in allowed_tasks"}
 	}
 	if err := spec.Check(f.args); err != nil {
 		p := &problem{status: http.StatusUnprocessableEntity, code: codeArgs, message: err.Error()}
@@ -70,7 +102,7 @@ func (a *api) check(f *fields, h http.Header, n *fsm.New) *problem {
 		}
 		return p
 	}
-	n.Type = spec.Name
+	n.Type, n.Release = spec.Name, release
 	n.Args = f.args
 	if faults := f.options(n, spec); faults != nil {
 		return &problem{
@@ -81,11 +113,34 @@ func (a *api) check(f *fields, h http.Header, n *fsm.New) *problem {
 	return nil
 }
 
+// member returns the value of a task's member by its name.
+func (f *fields) member(name string) []byte {
+	switch name {
+	case "type":
+		return f.typ
+	case "args":
+		return f.args
+	case "priority":
+		return f.priority
+	case "delay":
+		return f.delay
+	case "eta":
+		return f.eta
+	case "timeout":
+		return f.timeout
+	case "retry":
+		return f.retry
+	case "id":
+		return f.id
+	}
+	return f.tagList
+}
+
 func (a *api) checkArgs(args []byte) *problem {
 	switch {
 	case args == nil:
 		return missing("args", needArgs)
-	case len(args) > a.MaxArgs:
+	case int64(len(args)) > a.MaxArgs:
 		return &problem{
 			status: http.StatusRequestEntityTooLarge, code: codeTooLarge,
 			message: fmt.Sprintf("the args are %d bytes long, the limit is %d", len(args), a.MaxArgs),

@@ -43,7 +43,7 @@ type NodeStatus struct {
 type Check struct {
 	Name   string // one word, for example "leader"
 	OK     bool
-	Detail string // what is wrong, for people
+	Detail string // what is wrong, for people; of one that holds, what will be soon
 }
 
 // clusterView is ClusterStatus as it is shown.
@@ -94,7 +94,7 @@ func (c *call) removeNode() {
 	name := c.params.ByName("name")
 	ctx, cancel := c.bounded()
 	defer cancel()
-	err := c.api.Cluster.Remove(ctx, name)
+	err := c.api.Cluster.Remove(c.acting(ctx), name)
 	switch code := codeOf(err); {
 	case code == codeNotFound:
 		c.refuse(&problem{status: http.StatusNotFound, code: code, message: "no node has the name or id " + name})
@@ -124,7 +124,12 @@ func (c *call) readyz() {
 		if check.OK {
 			b = append(b, "[+]"...)
 			b = append(b, check.Name...)
-			b = append(b, " ok\n"...)
+			b = append(b, " ok"...)
+			if check.Detail != "" {
+				b = append(b, ", but "...)
+				b = append(b, check.Detail...)
+			}
+			b = append(b, '\n')
 			continue
 		}
 		status = http.StatusServiceUnavailable

@@ -106,7 +106,7 @@ func TestRemoveNode(t *testing.T) {
 			}
 			return tt.err
 		}
-		w := s.do("DELETE", "/nodes/ada", "")
+		w := s.local("DELETE", "/nodes/ada", "", "")
 		wantStatus(t, w, tt.status)
 		if a := decode(t, w); !strings.Contains(a.Message, tt.says) || tt.err == nil && a.Status != "removed" {
 			t.Errorf("%v: %s", tt.err, w.Body)
@@ -126,6 +126,11 @@ func TestHealth(t *testing.T) {
 	if w := s.do("GET", "/readyz", ""); w.Code != 200 || w.Body.String() != "[+]leader ok\n[+]store ok\n" {
 		t.Errorf("readyz: %d %q", w.Code, w.Body)
 	}
+	s.cluster.checks[1].Detail = "it is nearly full"
+	if w := s.do("GET", "/readyz", ""); w.Code != 200 || w.Body.String() != "[+]leader ok\n[+]store ok, but it is nearly full\n" {
+		t.Errorf("readyz: %d %q", w.Code, w.Body)
+	}
+	s.cluster.checks[1].Detail = ""
 	s.cluster.checks[0] = Check{Name: "leader", Detail: "none is known"}
 	if w := s.do("GET", "/readyz", ""); w.Code != 503 || w.Body.String() != "[-]leader failed: none is known\n[+]store ok\n" {
 		t.Errorf("readyz: %d %q", w.Code, w.Body)

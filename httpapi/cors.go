@@ -56,6 +56,9 @@ func (c *cors) allow(h http.Header, origin string) bool {
 	return true
 }
 
+// allows says whether pages of an origin may use the API.
+func (c *cors) allows(origin string) bool { return c.any || slices.Contains(c.origins, origin) }
+
 // preflight answers what a browser asks before it sends a request that a page
 // made: any method here, and whatever headers it wants to send.
 func preflight(h http.Header, r *http.Request) {

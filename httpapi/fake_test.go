@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -30,6 +31,8 @@ type fakeTasks struct {
 	task   func(context.Context, string) (*fsm.Task, error)
 	wait   func(context.Context, string) (*fsm.Task, error)
 	list   func(fsm.Filter) (fsm.Page, error)
+	blob   func(*fsm.Blob) (io.ReadCloser, error)
+	log    func(id string, follow bool, out func([]byte) error) error
 }
 
 func (f *fakeTasks) Submit(ctx context.Context, s *fsm.Submit) (*fsm.Outcome, error) {
@@ -64,6 +67,12 @@ func (f *fakeTasks) List(_ context.Context, filter fsm.Filter, c Consistency) (f
 	return f.list(filter)
 }
 
+func (f *fakeTasks) Log(_ context.Context, id string, follow bool, out func([]byte) error) error {
+	return f.log(id, follow, out)
+}
+
+func (f *fakeTasks) Blob(_ context.Context, b *fsm.Blob) (io.ReadCloser, error) { return f.blob(b) }
+
 func (f *fakeTasks) NodeName(number uint32) string {
 	return map[uint32]string{1: "ada", 2: "bob"}[number]
 }
@@ -86,13 +95,15 @@ func (f *fakeTasks) last(t *testing.T) *fsm.New {
 type fakeCatalog struct {
 	specs []*taskpacks.Spec
 	byKey map[string]*taskpacks.Spec
+
+	release string // of every func
 }
 
 func (f *fakeCatalog) Specs() []*taskpacks.Spec { return f.specs }
 
-func (f *fakeCatalog) Spec(name string) (*taskpacks.Spec, bool) {
+func (f *fakeCatalog) Spec(name string) (*taskpacks.Spec, string, bool) {
 	s, ok := f.byKey[name]
-	return s, ok
+	return s, f.release, ok
 }
 
 func newCatalog() *fakeCatalog {
@@ -132,12 +143,16 @@ type setup struct {
 	http.Handler
 	tasks   *fakeTasks
 	cluster *fakeCluster
+	people  *fakePeople
 	reg     *prometheus.Registry
 }
 
 func newSetup(change ...func(*Options)) *setup {
-	s := &setup{tasks: &fakeTasks{tasks: map[string]*fsm.Task{}}, cluster: &fakeCluster{}, reg: prometheus.NewRegistry()}
-	o := Options{Tasks: s.tasks, Catalog: newCatalog(), Cluster: s.cluster, Registry: s.reg, Version: "1.2.3"}
+	s := &setup{tasks: &fakeTasks{tasks: map[string]*fsm.Task{}}, cluster: &fakeCluster{}, people: newPeople(), reg: prometheus.NewRegistry()}
+	o := Options{
+		Tasks: s.tasks, Catalog: newCatalog(), Cluster: s.cluster, Registry: s.reg, Version: "1.2.3", Anonymous: AnonymousRead,
+		Users: s.people, Keys: s.people, Secrets: s.people, Audit: s.people, LocalToken: localToken,
+	}
 	for _, f := range change {
 		f(&o)
 	}

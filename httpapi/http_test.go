@@ -1,8 +1,12 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -237,8 +241,44 @@ func TestToken(t *testing.T) {
 	} {
 		w := s.do("GET", "/protected", "", "Authorization", token)
 		wantStatus(t, w, 401)
-		if a := decode(t, w); a.Message != message || w.Header().Get("WWW-Authenticate") != "Bearer" {
+		if a := decode(t, w); a.Message != message || !strings.HasPrefix(w.Header().Get("WWW-Authenticate"), "Bearer") {
 			t.Errorf("token %q: %q", token, a.Message)
+		}
+	}
+}
+
+// TestRequestID: what is refused has an id, in the body and in a header, and in the log where something broke: the client's own
+// if it gave one.
+func TestRequestID(t *testing.T) {
+	var log bytes.Buffer
+	s := newSetup(func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	s.tasks.task = func(_ context.Context, id string) (*fsm.Task, error) {
+		switch id {
+		case "broken":
+			return nil, errors.New("inner matters")
+		case "panics":
+			panic("outer matters")
+		}
+		return nil, fsm.ErrNotFound
+	}
+	seen := map[string]bool{}
+	for _, path := range []string{"/task/none", "/task/broken", "/task/panics", "/nothing", "/task/none?wait=x"} {
+		for _, given := range []string{"", "my-id:1", "not one\x01", strings.Repeat("x", 65)} {
+			w := s.do("GET", path, "", "X-Request-Id", given)
+			var body struct {
+				ID string `json:"request_id"`
+			}
+			if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || body.ID == "" || body.ID != w.Header().Get("X-Request-Id") {
+				t.Fatalf("%s: got %s with the header %q, %v", path, w.Body, w.Header().Get("X-Request-Id"), err)
+			}
+			if own := given == "my-id:1"; own != (body.ID == given) || !own && seen[body.ID] {
+				t.Errorf("%s with the id %q: got %q", path, given, body.ID)
+			}
+			seen[body.ID] = true
+			if logged := strings.Contains(log.String(), "request="+body.ID); logged != (w.Code == 500) {
+				t.Errorf("%s: %d, logged with its id: %t", path, w.Code, logged)
+			}
+			log.Reset()
 		}
 	}
 }

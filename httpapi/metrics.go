@@ -15,7 +15,15 @@ const maxScrapes = 4
 type metrics struct {
 	requests *prometheus.CounterVec   // by route, method, code
 	duration *prometheus.HistogramVec // by route
+	logins   *prometheus.CounterVec   // by outcome
 }
+
+// The outcomes of attempts to log in.
+const (
+	loginOK        = "ok"
+	loginWrong     = "wrong"
+	loginThrottled = "throttled"
+)
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
@@ -29,7 +37,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60, 600},
 		}, []string{"route"}),
 	}
-	r.MustRegister(m.requests, m.duration)
+	m.logins = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "pytasks_http_logins_total",
+		Help: "Attempts to log in at this node, by outcome: ok, wrong, or throttled, which were not looked at.",
+	}, []string{"outcome"})
+	for _, outcome := range []string{loginOK, loginWrong, loginThrottled} {
+		m.logins.WithLabelValues(outcome)
+	}
+	r.MustRegister(m.requests, m.duration, m.logins)
 	return m
 }
 

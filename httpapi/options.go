@@ -98,6 +98,9 @@ func (f *fields) options(n *fsm.New, spec *taskpacks.Spec) []taskpacks.Fault {
 	if given(f.tagList) {
 		n.Tags = faults.tags(f.tagList)
 	}
+	if f.slip != nil && f.member(f.slip.meant) == nil { // else it is something of its own
+		faults = append(faults, taskpacks.Fault{Param: string(f.slip.name), Code: "option", Want: f.slip.meant, Message: f.slip.String()})
+	}
 	return faults
 }
 

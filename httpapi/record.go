@@ -9,17 +9,37 @@ import (
 // appendTask writes all that is known of a task. What does not apply yet is
 // left out; id, status and result are always there.
 func (a *api) appendTask(b []byte, t *fsm.Task) []byte {
+	b = appendResult(appendToResult(b, t), t)
+	b = append(appendToArgs(b, t), t.Args...)
+	return a.appendRest(b, t)
+}
+
+// appendToResult writes a task up to its result.
+func appendToResult(b []byte, t *fsm.Task) []byte {
 	b = append(b, `{"id":`...)
 	b = appendString(b, t.ID())
 	b = append(b, `,"status":"`...)
 	b = append(b, t.Status.String()...)
-	b = append(b, `","result":`...)
-	b = appendResult(b, t)
+	return append(b, `","result":`...)
+}
+
+// appendToArgs writes what stands between the result and the args.
+func appendToArgs(b []byte, t *fsm.Task) []byte {
 	b = append(b, `,"type":`...)
 	b = appendString(b, t.Type)
-	b = append(b, `,"args":`...)
-	b = append(b, t.Args...)
+	return append(b, `,"args":`...)
+}
+
+// appendRest writes what follows the args.
+func (a *api) appendRest(b []byte, t *fsm.Task) []byte {
 	b = a.appendFacts(b, t)
+	if p := t.Progress; p != nil && t.Status == fsm.Status_STARTED {
+		b = append(b, `,"progress":{"fraction":`...)
+		b = strconv.AppendFloat(b, p.Fraction, 'f', -1, 64)
+		b = append(b, `,"text":`...)
+		b = appendString(b, p.Text)
+		b = append(b, '}')
+	}
 	if t.Error != nil {
 		b = append(b, `,"error":{"type":`...)
 		b = appendString(b, t.Error.Type)
@@ -63,11 +83,19 @@ func (a *api) appendSummary(b []byte, t *fsm.Task) []byte {
 
 // appendFacts writes what is short, beginning with a comma.
 func (a *api) appendFacts(b []byte, t *fsm.Task) []byte {
+	if t.Release != "" {
+		b = append(b, `,"release":`...)
+		b = appendString(b, t.Release)
+	}
 	b = append(b, `,"attempt":`...)
 	b = appendInt(b, int64(t.Attempt))
 	if t.Attempt > 0 && t.Place != nil {
 		b = append(b, `,"node":`...)
 		b = appendString(b, a.Tasks.NodeName(t.Place.Node))
+	}
+	if t.Owner != "" {
+		b = append(b, `,"owner":`...)
+		b = appendString(b, t.Owner)
 	}
 	b = append(b, `,"created_at":`...)
 	b = appendTime(b, t.CreatedMs)

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"net/http"
 
@@ -13,7 +14,6 @@ const (
 	codeBadRequest  = "bad_request"
 	codeTooLarge    = "too_large"
 	codeUnknownType = "unknown_type"
-	codeNoToken     = "unauthorized"
 	codeArgs        = "invalid_task"
 	codeNoPath      = "no_such_path"
 	codeMethod      = "method_not_allowed"
@@ -22,6 +22,12 @@ const (
 	codeFinished    = "finished"
 	codeNotFound    = "not_found"
 	codeTimeout     = "timeout"
+	codeDiskFull    = "disk_full"
+	codeBusy        = "busy"
+	codeBadPack     = "bad_pack"
+	codeForbidden   = "forbidden"
+	codeCredentials = "invalid_credentials"
+	codeTooMany     = "too_many_requests"
 )
 
 // refusal is how an error with a code is answered.
@@ -38,9 +44,16 @@ var refusals = map[string]refusal{
 	"finished":   {http.StatusConflict, false, ""},
 	"id_taken":   {http.StatusConflict, false, ""},
 	"unsafe":     {http.StatusConflict, false, ""},
+	"pack_busy":  {http.StatusConflict, false, ""},
+	"last_admin": {http.StatusConflict, false, ""},
+	"conflict":   {http.StatusConflict, false, ""},
+	"no_pack":    {http.StatusServiceUnavailable, true, "the pack was changed at this very moment: nothing was queued; send it again"},
 	"key_reused": {http.StatusUnprocessableEntity, false, ""},
 	"bad_cursor": {http.StatusBadRequest, false, ""},
 	"queue_full": {http.StatusTooManyRequests, true, "the queue is full: send it again later"},
+	codeTooLarge: {http.StatusRequestEntityTooLarge, false, ""},
+	"no_blob":    {http.StatusServiceUnavailable, true, ""},
+	codeDiskFull: {http.StatusServiceUnavailable, true, ""},
 	"no_leader":  {http.StatusServiceUnavailable, true, "the cluster has no leader now: nothing was queued or changed; send it again"},
 	codeTimeout:  {http.StatusServiceUnavailable, true, "the cluster gave no answer in time: ask again"},
 	codeUnknown:  {http.StatusServiceUnavailable, true, "the outcome is unknown: ask GET /task/<id>, or send it again with the same id or Idempotency-Key"},
@@ -99,7 +112,7 @@ func (c *call) failWrite(err error, ids ...string) {
 func (c *call) fail(code string, err error, ids ...string) {
 	a, known := refusals[code]
 	if !known {
-		c.api.Logger.Error("request failed", "method", c.r.Method, "path", c.r.URL.Path, "err", err)
+		c.api.Logger.Error("request failed", "method", c.r.Method, "path", c.r.URL.Path, "request", c.requestID(), "err", err)
 		code = codeInternal
 		a = refusal{http.StatusInternalServerError, false, "Internal Server Error"}
 	}
@@ -122,8 +135,41 @@ func (c *call) fail(code string, err error, ids ...string) {
 		b = append(b, `,"ids":`...)
 		b = appendStrings(b, ids)
 	}
-	c.buf = append(b, '}')
-	c.sendJSON(a.status)
+	c.refused(a.status, b)
+}
+
+// refused sends an answer that refuses, but for its end: the id of the request, which a log line may have as well.
+func (c *call) refused(status int, b []byte) {
+	b = append(b, `,"request_id":`...)
+	c.buf = append(appendString(b, c.requestID()), '}')
+	c.sendJSON(status)
+}
+
+// maxRequestID is the longest id that a client may give a request.
+const maxRequestID = 64
+
+// requestID returns the id of the request: the one that its client, or a proxy, gave it in X-Request-Id, else a new one. It is in
+// the answer's header as well.
+func (c *call) requestID() string {
+	h := c.w.Header()
+	if id := h["X-Request-Id"]; len(id) == 1 {
+		return id[0]
+	}
+	id := c.r.Header.Get("X-Request-Id")
+	if len(id) > maxRequestID || !validID(id) {
+		id = rand.Text()
+	}
+	h["X-Request-Id"] = []string{id}
+	return id
+}
+
+// diskFull says which node is short of disk space.
+type diskFull struct{ node string }
+
+func (e *diskFull) Code() string { return codeDiskFull }
+
+func (e *diskFull) Error() string {
+	return "the disk of node " + e.node + " is nearly full: nothing was queued; free some space there, or add some, and send it again"
 }
 
 // textOf returns the text of the error that carries the code, without what was
@@ -146,6 +192,8 @@ type problem struct {
 	// Of a 400: the field of the body, what the reference says of it, and
 	// beside that the reason.
 	field, text, detail string
+	// Of a 401: how to do better, as WWW-Authenticate.
+	challenge string
 	// Of a 422: everything that is wrong with the task.
 	faults []taskpacks.Fault
 }
@@ -175,11 +223,10 @@ func (c *call) refuse(p *problem) {
 		}
 		b[len(b)-1] = ']'
 	}
-	c.buf = append(b, '}')
-	if p.status == http.StatusUnauthorized {
-		c.w.Header()["Www-Authenticate"] = []string{"Bearer"}
+	if p.challenge != "" {
+		c.w.Header()["Www-Authenticate"] = []string{p.challenge}
 	}
-	c.sendJSON(p.status)
+	c.refused(p.status, b)
 }
 
 // appendFault writes a fault, with the index of its task unless that is -1.

@@ -1,11 +1,16 @@
 package httpapi
 
-import "net/http"
+import (
+	"net/http"
+
+	"pytasks/httpapi/auth"
+)
 
 // route is one thing that can be asked. GET routes answer HEAD too.
 type route struct {
 	method  string
 	pattern string // as httprouter writes it
+	need    need   // what it asks of its caller: one of the above, or a scope
 	handle  func(*call)
 	summary string // one line for people
 }
@@ -16,26 +21,44 @@ type route struct {
 func (a *api) routes() []route {
 	metrics := a.metricsHandler()
 	return []route{
-		{http.MethodGet, "/", (*call).start, "A page for people: what this is, links and examples"},
-		{http.MethodGet, "/ping", (*call).ping, "Whether this process answers"},
+		{http.MethodGet, "/", public, (*call).start, "A page for people: what this is, links and examples"},
+		{http.MethodGet, "/ping", public, (*call).ping, "Whether this process answers"},
 
-		{http.MethodPost, "/task", (*call).submit, "Queue a task; ?wait= waits for its result"},
-		{http.MethodGet, "/task", (*call).list, "List tasks, newest first"},
-		{http.MethodGet, "/task/:id", (*call).get, "The state of a task, and its result; ?wait= waits for it"},
-		{http.MethodPost, "/task/:id/cancel", (*call).cancel, "Revoke a task that is not finished"},
-		{http.MethodGet, "/tasks", (*call).types, "The types of task that the cluster can run, with their args"},
-		{http.MethodPost, "/tasks/batch", (*call).submitBatch, "Queue up to 10000 tasks, all or none"},
+		{http.MethodPost, "/task", submits, (*call).submit, "Queue a task; ?wait= waits for its result"},
+		{http.MethodGet, "/task", reads, (*call).list, "List tasks, newest first"},
+		{http.MethodGet, "/task/:id", submits, (*call).get, "The state of a task, and its result; ?wait= waits for it"},
+		{http.MethodPost, "/task/:id/cancel", submits, (*call).cancel, "Revoke a task that is not finished"},
+		{http.MethodGet, "/task/:id/logs", submits, (*call).log, "What a task has printed; ?follow=1 goes on until it is finished"},
+		{http.MethodGet, "/tasks", submits, (*call).types, "The types of task that the cluster can run, with their args"},
+		{http.MethodPost, "/tasks/batch", submits, (*call).submitBatch, "Queue up to 10000 tasks, all or none"},
 
-		{http.MethodGet, "/token", (*call).token, "Get a token for credentials in a JSON body"},
-		{http.MethodPost, "/token", (*call).token, "Get a token for credentials"},
-		{http.MethodGet, "/protected", (*call).protected, "What a token allows"},
+		{http.MethodGet, "/packs", reads, (*call).packs, "The packs of the cluster, and the nodes that have them"},
+		{http.MethodPost, "/packs", auth.PacksWrite, (*call).installPack, "Install a pack: an archive as the body, or JSON with its url or name"},
+		{http.MethodGet, "/packs/:name", reads, (*call).pack, "A pack, its types of task with their JSON Schema, its releases"},
+		{http.MethodDelete, "/packs/:name", auth.PacksWrite, (*call).removePack, "Remove a pack; ?force=true even if tasks need it, which fail then"},
+		{http.MethodPost, "/packs/:name/rollback", auth.PacksWrite, (*call).usePack, "Run new tasks on the release before, or on ?release="},
 
-		{http.MethodGet, "/cluster", (*call).cluster, "The cluster as this node sees it"},
-		{http.MethodGet, "/nodes", (*call).nodes, "The nodes of the cluster"},
-		{http.MethodDelete, "/nodes/:name", (*call).removeNode, "Remove a node that will not come back"},
+		{http.MethodGet, "/token", public, (*call).token, "Get a token for credentials in a JSON body"},
+		{http.MethodPost, "/token", public, (*call).token, "Get a token for credentials"},
+		{http.MethodGet, "/protected", known, (*call).protected, "What a token allows"},
+		{http.MethodGet, "/.well-known/jwks.json", public, (*call).jwks, "The public keys of tokens"},
+		{http.MethodGet, "/keys", auth.Admin, (*call).keys, "The keys of tokens"},
+		{http.MethodPost, "/keys/rotate", auth.Admin, (*call).rotateKeys, "Sign tokens with a new key; the old ones verify until their last token ends"},
+		{http.MethodGet, "/users", auth.UsersWrite, (*call).users, "The users"},
+		{http.MethodPost, "/users", auth.UsersWrite, (*call).putUser, "Make a user, or change one"},
+		{http.MethodGet, "/users/:name", auth.UsersWrite, (*call).user, "A user"},
+		{http.MethodDelete, "/users/:name", auth.UsersWrite, (*call).removeUser, "Remove a user; its tokens are void"},
+		{http.MethodPost, "/users/:name/password", known, (*call).password, "Change one's own password, or with users:write that of others; older tokens are void"},
+		{http.MethodGet, "/audit", auth.AuditRead, (*call).audit, "Who did what, as JSON lines; ?after= a log index"},
 
-		{http.MethodGet, "/livez", (*call).livez, "Whether this process is alive, as text"},
-		{http.MethodGet, "/readyz", (*call).readyz, "Whether this node should be sent requests, as text"},
-		{http.MethodGet, "/metrics", func(c *call) { metrics.ServeHTTP(c, c.r) }, "Metrics for Prometheus"},
+		{http.MethodGet, "/cluster", auth.TasksRead, (*call).cluster, "The cluster as this node sees it"},
+		{http.MethodGet, "/cluster/secret", auth.Admin, (*call).secret, "How far a change of the cluster's secret is"},
+		{http.MethodPost, "/cluster/secret", auth.Admin, (*call).rotateSecret, "Give the cluster a new secret"},
+		{http.MethodGet, "/nodes", auth.TasksRead, (*call).nodes, "The nodes of the cluster"},
+		{http.MethodDelete, "/nodes/:name", auth.NodesWrite, (*call).removeNode, "Remove a node that will not come back"},
+
+		{http.MethodGet, "/livez", public, (*call).livez, "Whether this process is alive, as text"},
+		{http.MethodGet, "/readyz", public, (*call).readyz, "Whether this node should be sent requests, as text"},
+		{http.MethodGet, "/metrics", auth.TasksRead, func(c *call) { metrics.ServeHTTP(c, c.r) }, "Metrics for Prometheus"},
 	}
 }

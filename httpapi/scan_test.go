@@ -33,14 +33,14 @@ func FuzzScan(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	api := &api{Options: Options{MaxArgs: 1 << 20, Catalog: newCatalog()}}
+	c := &call{api: &api{Options: Options{MaxArgs: 64 << 20, Catalog: newCatalog()}}, who: AnonymousRead.principal()}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		// Whatever it is, nothing panics and nothing loops.
 		if text, err := decodeText(data); err == nil {
 			s := scanner{data: text}
 			batch, _ := scanBatch(&s, nil)
 			for i := range batch {
-				_ = api.check(&batch[i], nil, new(fsm.New))
+				_ = c.check(&batch[i], new(fsm.New))
 			}
 		}
 		got, err := scanAll(data)
@@ -71,7 +71,7 @@ func FuzzScan(f *testing.F) {
 			key := s.key()
 			args.set(key, s.value())
 		}
-		_ = api.check(&args, nil, new(fsm.New))
+		_ = c.check(&args, new(fsm.New))
 	})
 }
 

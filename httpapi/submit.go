@@ -40,11 +40,11 @@ func (c *call) submit() {
 		return
 	}
 	n := new(fsm.New)
-	if p := c.api.check(&f, c.r.Header, n); p != nil {
+	if p := c.check(&f, n); p != nil {
 		c.refuse(p)
 		return
 	}
-	key := fsm.NewKey()
+	key := fsm.NewKey(c.api.Now())
 	n.Key = key[:]
 	out, ok := c.queue([]*fsm.New{n}, raw)
 	if !ok {
@@ -54,8 +54,7 @@ func (c *call) submit() {
 	id := out.Ids[0]
 	c.w.Header()["Location"] = []string{"/task/" + id}
 	if wait > 0 {
-		if t, err := c.await(id, wait); err == nil {
-			c.sendTask(t, awaited(t))
+		if t, err := c.await(id, wait); err == nil && c.sendTask(t, awaited(t)) == nil {
 			return
 		}
 		// It is queued all the same, and the caller must have its id.
@@ -80,9 +79,11 @@ func (c *call) accepted(code int, id, typ string, status fsm.Status) {
 // submitBatch is POST /tasks/batch.
 func (c *call) submitBatch() {
 	var batch []fields
+	var odd []byte
 	given := false
 	raw, ok := c.object("tasks", needTasks, func(s *scanner, key []byte) {
 		if string(key) != "tasks" {
+			odd = key
 			s.value()
 			return
 		}
@@ -93,7 +94,7 @@ func (c *call) submitBatch() {
 	}
 	switch {
 	case !given:
-		c.refuse(missing("tasks", needTasks))
+		c.refuse(missing("tasks", needTasks).hint(slipOf(odd, "tasks")))
 		return
 	case len(batch) == 0:
 		c.refuse(invalid("tasks", needTasks+" of at least one task"))
@@ -114,12 +115,12 @@ func (c *call) submitBatch() {
 		bad     []batchFault
 	)
 	for i := range batch {
-		if p := c.api.check(&batch[i], c.r.Header, &records[i]); p != nil {
+		if p := c.check(&batch[i], &records[i]); p != nil {
 			if bad = append(bad, batchFault{i, p}); len(bad) == maxFaults {
 				break
 			}
 		}
-		keys[i] = fsm.NewKey()
+		keys[i] = fsm.NewKey(c.api.Now())
 		records[i].Key = keys[i][:]
 		tasks[i] = &records[i]
 	}
@@ -146,7 +147,7 @@ func scanBatch(s *scanner, batch []fields) (_ []fields, ok bool) {
 	s.open('[')
 	for n := 0; s.more(']', n); n++ {
 		var f fields
-		if s.peek() == '{' {
+		if s.peek() == '{' && len(batch) <= maxBatch {
 			s.open('{')
 			for m := 0; s.more('}', m); m++ {
 				key := s.key()
@@ -191,8 +192,7 @@ func (c *call) refuseBatch(bad []batchFault) {
 		}
 	}
 	b[len(b)-1] = ']'
-	c.buf = append(b, '}')
-	c.sendJSON(first.status)
+	c.refused(first.status, b)
 }
 
 // queue submits tasks. When ok is false the request has been answered.
@@ -201,14 +201,17 @@ func (c *call) queue(tasks []*fsm.New, raw []byte) (*fsm.Outcome, bool) {
 	if !c.idempotency(s, raw) {
 		return nil, false
 	}
-	ctx, cancel := c.bounded()
+	ctx, cancel := c.boundedFor(c.large)
 	defer cancel()
-	out, err := c.api.Tasks.Submit(ctx, s)
+	out, err := c.api.Tasks.Submit(c.acting(ctx), s)
+	c.release() // a wait for the result may be long
 	switch code := codeOf(err); {
 	case err == nil:
 		return out, true
 	case code == codeUnknown || code == codeTimeout:
 		c.failWrite(err, idsOf(tasks)...)
+	case code == codeDiskFull && out.GetNode() != 0:
+		c.failWrite(&diskFull{c.api.Tasks.NodeName(out.GetNode())})
 	default:
 		c.failWrite(err, out.GetIds()...)
 	}

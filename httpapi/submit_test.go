@@ -107,6 +107,20 @@ func TestSubmitLastKeyCounts(t *testing.T) {
 	}
 }
 
+// TestSubmitDiskFull: the answer names the node whose disk is nearly full.
+func TestSubmitDiskFull(t *testing.T) {
+	s := newSetup()
+	s.tasks.submit = func(context.Context, *fsm.Submit) (*fsm.Outcome, error) {
+		return &fsm.Outcome{Code: fsm.Code_DISK_FULL, Node: 2}, fsm.ErrDiskFull
+	}
+	w := s.do("POST", "/task", `{"type":"test.main.none","args":{}}`)
+	wantStatus(t, w, 503)
+	a := decode(t, w)
+	if a.Code != "disk_full" || !strings.Contains(a.Message, "node bob") || w.Header().Get("Retry-After") != "1" {
+		t.Errorf("got %+v, Retry-After %q, want disk_full of node bob and 1", a, w.Header().Get("Retry-After"))
+	}
+}
+
 func TestSubmitErrors(t *testing.T) {
 	for _, tt := range []struct {
 		err    error

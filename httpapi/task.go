@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pytasks/fsm"
+	"pytasks/httpapi/auth"
 )
 
 const (
@@ -33,25 +34,36 @@ func (c *call) get() {
 	}
 	if wait > 0 {
 		t, err := c.await(id, wait)
+		if err == nil && !c.maySee(t) {
+			err = fsm.ErrNotFound
+		}
 		if err != nil {
 			c.failTask(err, id)
 			return
 		}
-		c.sendTask(t, awaited(t))
+		if err := c.sendTask(t, awaited(t)); err != nil {
+			c.failTask(err, id)
+		}
 		return
 	}
 	ctx, cancel := c.bounded()
 	defer cancel()
 	t, err := c.api.Tasks.Task(ctx, id, how)
+	if err == nil && !c.maySee(t) {
+		err = fsm.ErrNotFound
+	}
 	if err != nil {
 		c.failTask(err, id)
 		return
 	}
-	c.sendTask(t, http.StatusOK)
+	if err := c.sendTask(t, http.StatusOK); err != nil {
+		c.failTask(err, id)
+	}
 }
 
 // await returns a task when it is final, or as it stands when the time is up.
 func (c *call) await(id string, wait time.Duration) (*fsm.Task, error) {
+	c.allow(wait)
 	ctx, cancel := context.WithTimeout(c.r.Context(), wait)
 	defer cancel()
 	return c.api.Tasks.Wait(ctx, id)
@@ -65,14 +77,23 @@ func awaited(t *fsm.Task) int {
 	return http.StatusAccepted
 }
 
-func (c *call) sendTask(t *fsm.Task, status int) {
+// sendTask answers with a task. When it returns an error nothing was answered.
+func (c *call) sendTask(t *fsm.Task, status int) error {
+	if t.ArgsBlob != nil || t.ResultBlob != nil {
+		return c.sendLarge(t, status)
+	}
 	c.buf = c.api.appendTask(c.buf[:0], t)
 	c.sendJSON(status)
+	return nil
 }
 
 // failTask answers a failed read of one task.
 func (c *call) failTask(err error, id string) {
 	if codeOf(err) == codeNotFound {
+		if c.denied != nil { // it may be there for who has a good token
+			c.refuse(c.denied)
+			return
+		}
 		c.refuse(&problem{status: http.StatusNotFound, code: codeNotFound, message: "there is no task with the id " + id})
 		return
 	}
@@ -83,9 +104,12 @@ func (c *call) failTask(err error, id string) {
 // succeeds, so that a caller who got no answer may ask again.
 func (c *call) cancel() {
 	id := c.params.ByName("id")
+	if !c.mayCancel(id) {
+		return
+	}
 	ctx, cancel := c.bounded()
 	defer cancel()
-	out, err := c.api.Tasks.Cancel(ctx, id)
+	out, err := c.api.Tasks.Cancel(c.acting(ctx), id)
 	status := fsm.Status_REVOKED
 	switch code := codeOf(err); {
 	case code == codeFinished:
@@ -110,6 +134,7 @@ func (c *call) cancel() {
 	if status != fsm.Status_REVOKED {
 		code = http.StatusConflict
 		b = append(b, `"message":"the task is finished already","code":"finished",`...)
+		b = append(appendString(append(b, `"request_id":`...), c.requestID()), ',')
 	}
 	b = append(b, `"id":`...)
 	b = appendString(b, id)
@@ -119,13 +144,62 @@ func (c *call) cancel() {
 	c.sendJSON(code)
 }
 
-// list is GET /task. Its items leave out args and results, which may be large:
+// mayCancel says whether the caller may revoke a task: their own, or with the scope any. When it returns false the request
+// has been answered.
+func (c *call) mayCancel(id string) bool {
+	if c.denied != nil {
+		c.refuse(c.denied)
+		return false
+	}
+	if c.who.May(auth.TasksWrite) {
+		return true
+	}
+	t, ok := c.seen(id)
+	if ok && !c.who.Owns(t.Owner) {
+		c.refuse(&problem{status: http.StatusForbidden, code: codeForbidden, message: "cancelling a task of others needs the scope " + auth.TasksWrite})
+		return false
+	}
+	return ok
+}
+
+// seesTask says whether the caller may know of a task. When it returns false the request has been answered.
+func (c *call) seesTask(id string) bool {
+	if c.denied != nil {
+		c.refuse(c.denied)
+		return false
+	}
+	if c.who.May(auth.TasksRead) {
+		return true
+	}
+	_, ok := c.seen(id)
+	return ok
+}
+
+// seen returns a task that the caller may know of. When ok is false the request has been answered.
+func (c *call) seen(id string) (t *fsm.Task, ok bool) {
+	ctx, cancel := c.bounded()
+	defer cancel()
+	t, err := c.api.Tasks.Task(ctx, id, Default)
+	if err == nil && !c.maySee(t) {
+		err = fsm.ErrNotFound
+	}
+	if err != nil {
+		c.failTask(err, id)
+		return nil, false
+	}
+	return t, true
+}
+
+// list is GET /task: those of the caller, or all with the scope. Its items leave out args and results, which may be large:
 // GET /task/:id has them.
 func (c *call) list() {
 	f, how, err := c.filter()
 	if err != nil {
 		c.badQuery(err.Error())
 		return
+	}
+	if !c.who.May(auth.TasksRead) {
+		f.Owned, f.Owner = true, c.who.Sub
 	}
 	ctx, cancel := c.bounded()
 	defer cancel()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"pytasks/fsm"
 )
@@ -14,7 +15,7 @@ import (
 const created = 1_893_549_845_678 // 2030-01-02T02:04:05.678Z
 
 func TestGet(t *testing.T) {
-	key := fsm.NewKey()
+	key := fsm.NewKey(time.Now())
 	for _, tt := range []struct {
 		task *fsm.Task
 		want string

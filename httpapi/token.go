@@ -1,51 +1,126 @@
 package httpapi
 
-import "net/http"
+import (
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
 
-// The refusals of protected tasks, worded as they always were.
-const (
-	noToken        = "This endpoint requires the 'Authentication: Bearer JWT_token' header."
-	badToken       = "This token is invalid"
-	badCredentials = "Your credentials are invalid."
+	"pytasks/fsm"
+	"pytasks/httpapi/auth"
 )
 
-// authorize refuses every caller: this node knows no users and has no key, so
-// there is no token that it could trust.
-func authorize(h http.Header) *problem {
-	message := badToken
-	if h.Get("Authorization") == "" {
-		message = noToken
-	}
-	return unauthorized(message)
-}
-
-func unauthorized(message string) *problem {
-	return &problem{status: http.StatusUnauthorized, code: codeNoToken, message: message}
-}
-
-// token is GET and POST /token. The body comes with GET too, as it always did.
+// token is GET and POST /token. The body comes with GET too, as it always did; POST takes HTTP Basic as well.
 func (c *call) token() {
+	user, password, ok := c.credentials()
+	if !ok {
+		return
+	}
+	c.w.Header()["Cache-Control"] = []string{"no-store"}
+	u, ok := c.logIn(user, password)
+	if !ok {
+		return
+	}
+	claims := &auth.Claims{Sub: u.Name, Epoch: u.Epoch, Scopes: u.Scopes, Allowed: u.AllowedTasks}
+	text, err := c.api.Keys.Set().Sign(claims, c.api.Now(), c.api.TokenTTL)
+	if err != nil {
+		c.failToken(err)
+		return
+	}
+	end := "infinity"
+	if claims.Expires != nil {
+		end = strconv.FormatInt(claims.Expires.Unix(), 10)
+	}
+	c.sendView(struct {
+		Token string `json:"token"`
+		Exp   string `json:"exp"`
+	}{text, end})
+}
+
+func (c *call) failToken(err error) {
+	if errors.Is(err, auth.ErrNoKeys) {
+		c.w.Header()["Retry-After"] = []string{"1"}
+		c.refuse(unauthorized(err))
+		return
+	}
+	c.fail("", err)
+}
+
+// credentials reads who wants a token. When ok is false the request has been answered.
+func (c *call) credentials() (name, secret string, ok bool) {
+	if name, secret, ok = c.r.BasicAuth(); ok && c.r.Method == http.MethodPost {
+		return name, secret, true
+	}
 	const needUser, needPassword = "You need to inform user", "You need to inform password"
-	var user, password []byte
-	_, ok := c.object("user", needUser, func(s *scanner, key []byte) {
+	var user, password, odd []byte
+	c.most = maxStrict
+	if _, ok = c.object("user", needUser, func(s *scanner, key []byte) {
 		name, value := string(key), s.value()
 		switch name {
 		case "user":
 			user = value
 		case "password":
 			password = value
+		default:
+			odd = key
 		}
-	})
-	switch {
-	case !ok:
-	case user == nil:
-		c.refuse(missing("user", needUser))
-	case password == nil:
-		c.refuse(missing("password", needPassword))
-	default:
-		c.refuse(unauthorized(badCredentials))
+	}); !ok {
+		return "", "", false
 	}
+	switch {
+	case user == nil:
+		c.refuse(missing("user", needUser).hint(slipOf(odd, "user")))
+		return "", "", false
+	case password == nil:
+		c.refuse(missing("password", needPassword).hint(slipOf(odd, "password")))
+		return "", "", false
+	}
+	name, _ = textValue(user) // numbers and nulls are nobody's
+	secret, _ = textValue(password)
+	return name, secret, true
 }
 
-// protected is GET /protected.
-func (c *call) protected() { c.refuse(authorize(c.r.Header)) }
+// logIn returns a user who knows the password. When ok is false the request has been answered. How long that takes does not tell
+// whether there is such a user.
+func (c *call) logIn(name, password string) (u *fsm.User, ok bool) {
+	addr := peer(c.r)
+	if wait := c.api.throttle.Attempt(name, addr); wait > 0 {
+		c.api.logins.WithLabelValues(loginThrottled).Inc()
+		c.w.Header()["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(wait.Seconds())))}
+		c.refuse(&problem{status: http.StatusTooManyRequests, code: codeTooMany, message: "too many attempts to log in: wait"})
+		return nil, false
+	}
+	ctx, cancel := c.bounded()
+	defer cancel()
+	u, err := c.api.Users.Find(ctx, name)
+	if err != nil {
+		c.failRead(err)
+		return nil, false
+	}
+	right, err := c.api.hasher.Verify(ctx, u.GetPasswordHash(), password)
+	switch {
+	case err != nil:
+		if errors.Is(err, auth.ErrBusy) {
+			c.api.logins.WithLabelValues(loginThrottled).Inc()
+		}
+		c.failHash(err)
+		return nil, false
+	case !right:
+		c.api.logins.WithLabelValues(loginWrong).Inc()
+		c.refuse(&problem{status: http.StatusUnauthorized, code: codeCredentials, message: "Your credentials are invalid.", challenge: `Basic realm="pytasks", charset="UTF-8"`})
+		return nil, false
+	}
+	c.api.logins.WithLabelValues(loginOK).Inc()
+	c.api.throttle.Succeeded(name, addr)
+	return u, true
+}
+
+// protected is GET /protected: what the token says, as it says it.
+func (c *call) protected() {
+	if c.claims == nil { // the node's own
+		c.sendView(map[string]any{"sub": c.who.Sub, "scopes": []string{auth.Admin}})
+		return
+	}
+	c.buf = append(c.buf[:0], c.claims.Text...)
+	c.sendJSON(http.StatusOK)
+}
