@@ -40,7 +40,7 @@ func TestAwayForLong(t *testing.T) {
 	for i := range acknowledged {
 		traffic.Go(func() {
 			for !stop.Load() {
-				key := fsm.NewKey()
+				key := fsm.NewKey(time.Now())
 				_, err := stay[i%2].queue.Submit(t.Context(), &fsm.Submit{Tasks: []*fsm.New{{Key: key[:], Type: "test.main.echo", Args: []byte(`{"value":"` + key.String() + `"}`)}}})
 				if err != nil {
 					t.Errorf("submit: %v", err)

@@ -34,6 +34,13 @@ type benchOptions struct {
 	verify      string // all, sample or none
 }
 
+// benchLocal is the cluster that is started for a measurement.
+type benchLocal struct {
+	nodes   int    // 0 = none
+	slots   int    // of each node; 0 = one per CPU
+	install string // folder of a pack that it is to run; "" = none
+}
+
 // benchReport is what came out. Rates are per second of wall clock.
 type benchReport struct {
 	Tasks        int          `json:"tasks"`
@@ -51,18 +58,20 @@ type benchReport struct {
 	Retries      int          `json:"retries"`  // requests sent again after 429, 503 or a lost connection
 }
 
-// benchLatency are percentiles of the requests, in milliseconds.
+// benchLatency are the first request of the first connection, which starts what runs the tasks if each
+// request waits for its own, and percentiles of all, in milliseconds.
 type benchLatency struct {
-	P50 float64 `json:"p50"`
-	P90 float64 `json:"p90"`
-	P99 float64 `json:"p99"`
-	Max float64 `json:"max"`
+	First float64 `json:"first"`
+	P50   float64 `json:"p50"`
+	P90   float64 `json:"p90"`
+	P99   float64 `json:"p99"`
+	Max   float64 `json:"max"`
 }
 
 func (c *cli) benchCommand() *cobra.Command {
 	var o benchOptions
 	var at string
-	var local int
+	var local benchLocal
 	cmd := c.clientFlags(&cobra.Command{
 		Use:   "bench",
 		Short: "Measure how many tasks a cluster runs",
@@ -71,10 +80,11 @@ long each request takes. Connections are spread over the addresses. Afterwards e
 task is read again to see that it is there with the right result (--verify).
 
 --local N starts a cluster of N nodes on this machine for the measurement, with data in
-a folder below $TMPDIR that is removed at the end.`,
+a folder below $TMPDIR that is removed at the end; --install has it run a pack.`,
 		Example: `  pytasks bench --addr http://127.0.0.1:8080,http://127.0.0.1:8081 --tasks 50000 --connections 64
   pytasks bench --local 3 --tasks 400000 --connections 16 --batch 100
-  pytasks bench --local 3 --tasks 2000 --connections 1 --wait --at follower`,
+  pytasks bench --local 3 --tasks 2000 --connections 1 --wait --at follower
+  pytasks bench --local 1 --install ./hello --type hello.main.greet`,
 		Args: exactly(),
 	})
 	flags := cmd.Flags()
@@ -87,7 +97,9 @@ a folder below $TMPDIR that is removed at the end.`,
 	flags.StringVar(&o.args, "args", "", "args of each task, a JSON object (default: two numbers for "+defaultType+", else {})")
 	flags.StringVar(&o.verify, "verify", "all", "read again afterwards: all, sample (1,000 of them) or none")
 	flags.StringVar(&at, "at", "all", "nodes to send to: all that are named, the leader, or one follower")
-	flags.IntVar(&local, "local", 0, "start so many nodes here for the measurement")
+	flags.IntVar(&local.nodes, "local", 0, "start so many nodes here for the measurement")
+	flags.IntVar(&local.slots, "slots", 0, "slots of each --local node (default: one per CPU)")
+	flags.StringVar(&local.install, "install", "", "folder, archive or URL of a pack to install on the --local nodes")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := o.validate(); err != nil {
 			return err
@@ -95,20 +107,23 @@ a folder below $TMPDIR that is removed at the end.`,
 		if !slices.Contains([]string{"all", "leader", "follower"}, at) {
 			return usagef("--at %q: write all, leader or follower", at)
 		}
-		if local < 0 || local > 0 && c.addr != "" {
-			return usagef("--local takes a number of nodes to start, and no --addr beside it")
+		if err := local.validate(c.addr); err != nil {
+			return err
 		}
 		client, err := c.client()
 		if err != nil {
 			return err
 		}
-		if local > 0 {
+		if local.nodes > 0 {
 			cluster, err := startLocalCluster(cmd.Context(), local)
 			if err != nil {
 				return err
 			}
 			defer cluster.stop()
-			if client, err = NewClient(cluster.addrs...); err != nil {
+			if client, err = c.clientOf(cluster.addrs); err != nil {
+				return err
+			}
+			if err := c.installLocal(cmd.Context(), client, local.install); err != nil {
 				return err
 			}
 		}
@@ -143,6 +158,31 @@ func (o *benchOptions) validate() error {
 		return usagef("--args %s is not a JSON object, such as {\"seconds\": 0.1}", abbreviate(o.args))
 	}
 	return nil
+}
+
+// validate refuses what cannot be started.
+func (l *benchLocal) validate(addr string) error {
+	switch {
+	case l.nodes < 0 || l.nodes > 0 && addr != "":
+		return usagef("--local takes a number of nodes to start, and no --addr beside it")
+	case l.nodes == 0 && (l.slots != 0 || l.install != ""):
+		return usagef("--slots and --install are for nodes that are started here: write --local 1 as well")
+	case l.slots < 0:
+		return usagef("--slots %d: write at least 1", l.slots)
+	}
+	return nil
+}
+
+// installLocal has all nodes of a local cluster run a pack, unless it is "".
+func (c *cli) installLocal(ctx context.Context, client *Client, what string) error {
+	if what == "" {
+		return nil
+	}
+	p, err := c.install(ctx, client, what, "", "")
+	if err != nil {
+		return err
+	}
+	return c.awaitNodes(ctx, client, p, c.err)
 }
 
 // sums reports whether the tasks are additions whose results can be checked.
@@ -217,6 +257,9 @@ func (r *benchReport) print(w io.Writer) error {
 		speed("end to end", r.EndToEndPerS)
 	}
 	l := r.Latency
+	if r.Mode == "wait" {
+		t.row("first", fmt.Sprintf("%.2f ms", l.First))
+	}
 	t.row("latency", fmt.Sprintf("p50 %.2f ms, p90 %.2f ms, p99 %.2f ms, max %.2f ms", l.P50, l.P90, l.P99, l.Max))
 	t.row("time", strconv.FormatFloat(r.Seconds, 'f', 2, 64)+" s")
 	t.row("failed", fmt.Sprintf("%d (%s read again)", r.Failed, thousands(int64(r.Verified))))
@@ -234,10 +277,12 @@ func newBenchLatency(all []time.Duration) benchLatency {
 	slices.Sort(all)
 	at := func(percent int) float64 {
 		rank := (len(all)*percent + 99) / 100
-		return float64(all[max(rank, 1)-1].Microseconds()) / 1000
+		return milliseconds(all[max(rank, 1)-1])
 	}
 	return benchLatency{P50: at(50), P90: at(90), P99: at(99), Max: at(100)}
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // showProgress writes a line about the load every now and then until ctx ends: often on
 // a terminal, where it is overwritten, else every two seconds.

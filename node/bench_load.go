@@ -167,6 +167,9 @@ func (l *benchLoad) report(start, finished time.Time) *benchReport {
 		finished = finished.Add(latest.Sub(last))
 	}
 	r.Latency = newBenchLatency(latencies)
+	if first := l.workers[0].latencies; len(first) > 0 {
+		r.Latency.First = milliseconds(first[0])
+	}
 	r.Seconds = finished.Sub(start).Seconds()
 	r.AcceptPerS = rate(taken, accepted.Sub(start).Seconds())
 	r.EndToEndPerS = rate(taken, r.Seconds)

@@ -30,9 +30,10 @@ type localNode struct {
 	stopped chan error // its end
 }
 
-// startLocalCluster starts size nodes on free ports of this machine and waits until all
-// are ready.
-func startLocalCluster(ctx context.Context, size int) (*localCluster, error) {
+// startLocalCluster starts nodes on free ports of this machine and waits until all are
+// ready.
+func startLocalCluster(ctx context.Context, o benchLocal) (*localCluster, error) {
+	size := o.nodes
 	program, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
@@ -49,6 +50,9 @@ func startLocalCluster(ctx context.Context, size int) (*localCluster, error) {
 		own := addrs[3*i:]
 		args := []string{"start", "--name", "n" + strconv.Itoa(i+1), "--data-dir", filepath.Join(l.dir, strconv.Itoa(i+1)),
 			"--http", own[0], "--gossip", own[1], "--cluster", own[2]}
+		if o.slots > 0 {
+			args = append(args, "--slots", strconv.Itoa(o.slots))
+		}
 		if size > 1 {
 			args = append(args, "--bootstrap-expect", strconv.Itoa(size))
 			for k := range size {

@@ -52,7 +52,7 @@ func TestBenchModes(t *testing.T) {
 				t.Errorf("got requests %v, want both addresses used", api.hosts)
 			}
 			l := r.Latency
-			if l.P50 <= 0 || l.P50 > l.P90 || l.P90 > l.P99 || l.P99 > l.Max {
+			if l.First <= 0 || l.First > l.Max || l.P50 <= 0 || l.P50 > l.P90 || l.P90 > l.P99 || l.P99 > l.Max {
 				t.Errorf("got latencies %+v, want them to rise", l)
 			}
 			if tt.mode == "get" {
@@ -190,7 +190,7 @@ func TestBenchRefusesNonsense(t *testing.T) {
 		"--tasks 0": "--tasks 0", "--tasks -5": "--tasks -5", "--connections 0": "--connections 0", "--batch 0": "--batch 0",
 		"--batch 10001": "10000", "--wait --batch 2": "--batch", "--get --wait": "--get", "--verify some": "--verify",
 		"--args [1]": "JSON object", "--args null": "JSON object", "--type=": "--type", "--at nowhere": "--at", "--local -1": "--local",
-		"--local 3 --addr http://a:1": "--local",
+		"--local 3 --addr http://a:1": "--local", "--install ./hello": "--local", "--slots 2": "--local", "--local 1 --slots -1": "--slots",
 	} {
 		code, _, errs := runCLI(t, nil, append([]string{"bench"}, strings.Fields(line)...)...)
 		if code != 2 || !strings.Contains(errs, want) {
@@ -225,7 +225,7 @@ func TestBenchLatency(t *testing.T) {
 	if got, want := newBenchLatency(all), (benchLatency{P50: 500, P90: 900, P99: 990, Max: 1000}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	if got, want := newBenchLatency(all[:1]), (benchLatency{1, 1, 1, 1}); got != want {
+	if got, want := newBenchLatency(all[:1]), (benchLatency{P50: 1, P90: 1, P99: 1, Max: 1}); got != want {
 		t.Errorf("of one: got %+v, want %+v", got, want)
 	}
 	if got := newBenchLatency(nil); got != (benchLatency{}) {

@@ -31,6 +31,11 @@ const (
 // measured against Go's 100, batches run a fifth faster at 20 MB more.
 const gcPercent = 200
 
+// memoryLimit is how large the heap may grow, in bytes, before it is collected more often
+// than that: large requests leave copies of themselves behind on every part of their way.
+// It is no hard limit. Funcs that keep much in memory want a larger one: GOMEMLIMIT.
+const memoryLimit = 256 << 20
+
 // version is written by the linker: -X pytasks/node.version=v1.2.3.
 var version = devel
 
@@ -51,6 +56,9 @@ func Main(packs ...taskpacks.Pack) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, packs: packs}
 	os.Exit(c.execute(ctx, os.Args[1:]))
 }
@@ -63,8 +71,9 @@ type cli struct {
 	getenv func(string) string
 	packs  []taskpacks.Pack
 
-	addr string // --addr
-	json bool   // --json
+	addr  string // --addr
+	token string // --token
+	json  bool   // --json
 }
 
 // usageError is a command line that cannot be meant.
@@ -101,14 +110,15 @@ func (c *cli) execute(ctx context.Context, args []string) int {
 // root builds the tree of commands.
 func (c *cli) root() *cobra.Command {
 	root := group("pytasks", "Run typed functions on a cluster of identical nodes",
-		c.startCommand(), c.devCommand(), c.runCommand(), c.taskCommand(), c.nodeCommand(), c.benchCommand(), c.versionCommand())
+		c.startCommand(), c.devCommand(), c.runCommand(), c.taskCommand(), c.packCommand(), c.managerCommand(), c.nodeCommand(), c.clusterCommand(),
+		c.userCommand(), c.tokenCommand(), c.keysCommand(), c.secretCommand(), c.auditCommand(), c.benchCommand(), c.versionCommand())
 	root.Long = `pytasks runs typed functions ("tasks") on a cluster of identical nodes and gives
-their results back over REST. Start one node with "pytasks dev", or see "pytasks start".
+their results back over REST. Start one node with "pytasks dev", write tasks of your
+own with "pytasks pack init", or see "pytasks start".
 
 Exit codes: 0 done; 1 the task failed, the node did not start or the cluster
 refused; 2 the command line is wrong; 3 no node could be reached.`
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.SetIn(c.in)
 	root.SetOut(c.out)
@@ -127,7 +137,7 @@ func group(name, short string, commands ...*cobra.Command) *cobra.Command {
 		for _, sub := range cmd.Commands() {
 			names = append(names, sub.Name())
 		}
-		return usagef("there is no command `%s %s`; did you mean %q?", cmd.CommandPath(), args[0], nearest(args[0], names))
+		return usagef("there is no command `%s %s`%s", cmd.CommandPath(), args[0], didYouMean(args[0], names))
 	}
 	cmd.AddCommand(commands...)
 	return cmd
@@ -151,6 +161,7 @@ func exactly(names ...string) cobra.PositionalArgs {
 // clientFlags adds the flags of a command that speaks to a running cluster.
 func (c *cli) clientFlags(cmd *cobra.Command) *cobra.Command {
 	cmd.Flags().StringVar(&c.addr, "addr", "", "URLs of nodes, tried in turn: URL[,...] [$PYTASKS_ADDR] (default "+defaultAddr+")")
+	cmd.Flags().StringVar(&c.token, "token", "", "token, or @FILE that holds it [$PYTASKS_TOKEN] (default: that of a node here)")
 	cmd.Flags().BoolVar(&c.json, "json", false, "print JSON, for programs")
 	return cmd
 }
@@ -164,10 +175,29 @@ func (c *cli) addrs() []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-func (c *cli) client() (*Client, error) {
-	client, err := NewClient(c.addrs()...)
+func (c *cli) client() (*Client, error) { return c.clientOf(c.addrs()) }
+
+// clientOf returns a client for nodes at these addresses, with what the caller may do there.
+func (c *cli) clientOf(addrs []string) (*Client, error) {
+	client, err := NewClient(addrs...)
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("--addr: %w", err)}
+	}
+	token := c.token
+	if token == "" {
+		token = c.getenv("PYTASKS_TOKEN")
+	}
+	if file, ok := strings.CutPrefix(token, "@"); ok {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, &usageError{fmt.Errorf("--token: %w", err)}
+		}
+		token = string(text)
+	}
+	client.who.token = strings.TrimSpace(token)
+	client.who.local = localTokenDir(c.getenv)
+	if client.who.data = c.getenv("PYTASKS_DATA_DIR"); client.who.data == "" {
+		client.who.data = defaultDataDir(os.Geteuid(), c.getenv)
 	}
 	return client, nil
 }

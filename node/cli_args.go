@@ -9,11 +9,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"pytasks/taskpacks"
 )
 
-// parseArgs reads NAME=VALUE texts as JSON values of the declared types. A value that
+// parseArgs reads NAME=VALUE texts as JSON values of the declared parameters. A value that
 // is declared but missing is left to the cluster, which knows the defaults.
-func parseArgs(task string, declared map[string]string, texts []string, stdin io.Reader) (map[string]json.RawMessage, error) {
+func parseArgs(task string, declared map[string]*paramSchema, texts []string, stdin io.Reader) (map[string]json.RawMessage, error) {
 	args := map[string]json.RawMessage{}
 	fromStdin := ""
 	for _, text := range texts {
@@ -21,7 +23,7 @@ func parseArgs(task string, declared map[string]string, texts []string, stdin io
 		if !ok || name == "" {
 			return nil, usagef("%q is not NAME=VALUE, as in x=1", text)
 		}
-		kind, known := declared[name]
+		schema, known := declared[name]
 		if !known {
 			return nil, usagef("%s has no parameter %q; it has %s", task, name, parameterList(declared))
 		}
@@ -38,7 +40,7 @@ func parseArgs(task string, declared map[string]string, texts []string, stdin io
 		if err != nil {
 			return nil, usagef("%s: %w", text, err)
 		}
-		if args[name], err = parseValue(kind, value); err != nil {
+		if args[name], err = parseValue(schema, value); err != nil {
 			return nil, usagef("%s of %s %w", name, task, err)
 		}
 	}
@@ -63,101 +65,129 @@ func fetchValue(value string, stdin io.Reader) (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r"), err
 }
 
-// parseValue reads a text as a JSON value of a type that is written as in GET /tasks:
-// <class 'int'>, list[int], typing.Optional[str], int | None. Numbers keep every digit.
-func parseValue(kind, text string) (json.RawMessage, error) {
-	kinds := alternatives(kind)
-	for _, k := range kinds {
-		if raw, ok := parseKind(k, text); ok {
+// paramSchema is the JSON Schema of a parameter, as far as a text is read by it. One that
+// says nothing takes any value.
+type paramSchema struct {
+	Type   string            `json:"type"`
+	Format string            `json:"format"`
+	Enum   []json.RawMessage `json:"enum"`
+	AnyOf  []*paramSchema    `json:"anyOf"`
+
+	Items      *paramSchema            `json:"items"`
+	Properties map[string]*paramSchema `json:"properties"`
+	Required   []string                `json:"required"`
+}
+
+// paramsOf returns the parameters that the JSON Schema of a task's args declares, by name.
+func paramsOf(args json.RawMessage) (map[string]*paramSchema, error) {
+	var s paramSchema
+	if err := json.Unmarshal(args, &s); err != nil {
+		return nil, fmt.Errorf("read the parameters of a task: %w", err)
+	}
+	return s.Properties, nil
+}
+
+// parseValue reads a text as a JSON value that fits a schema. Numbers keep every digit.
+func parseValue(s *paramSchema, text string) (json.RawMessage, error) {
+	members := s.members()
+	for _, m := range members {
+		if raw, ok := m.parse(text); ok {
 			return raw, nil
 		}
 	}
-	if len(kinds) == 1 {
-		return nil, fmt.Errorf("is %s, and %s does not read as one", kindPhrase(kinds[0]), abbreviate(text))
+	var phrases []string
+	for _, m := range members {
+		phrases = append(phrases, m.phrase())
 	}
-	return nil, fmt.Errorf("is one of %s, and %s does not read as any", strings.Join(kinds, ", "), abbreviate(text))
+	return nil, fmt.Errorf("is %s, and %s does not read as one", strings.Join(phrases, " or "), abbreviate(text))
 }
 
-// alternatives splits a type into plain kinds: int, float, bool, str, list, dict, None,
-// any. A text comes last, because everything reads as one.
-func alternatives(kind string) []string {
-	kind = strings.TrimSuffix(strings.TrimPrefix(kind, "<class '"), "'>")
-	kind = strings.ReplaceAll(kind, "typing.", "")
-	if inner, ok := strings.CutPrefix(kind, "Optional["); ok {
-		return append([]string{"None"}, alternatives(strings.TrimSuffix(inner, "]"))...)
+// members are the schemas of which a value fits one, in the order in which they are tried: a
+// text comes last, because everything reads as one.
+func (s *paramSchema) members() []*paramSchema {
+	if len(s.AnyOf) == 0 {
+		return []*paramSchema{s}
 	}
-	if inner, ok := strings.CutPrefix(kind, "Union["); ok {
-		kind = strings.TrimSuffix(inner, "]")
+	var all []*paramSchema
+	for _, m := range s.AnyOf {
+		all = append(all, m.members()...)
 	}
-	var kinds []string
-	for _, part := range splitOutside(kind) {
-		part, _, _ = strings.Cut(strings.ToLower(strings.TrimSpace(part)), "[")
-		switch part {
-		case "none", "nonetype":
-			part = "None"
-		case "int", "float", "bool", "str", "list", "dict":
-		default:
-			part = "any"
-		}
-		kinds = append(kinds, part)
-	}
-	slices.SortStableFunc(kinds, func(a, b string) int { return kindRank(a) - kindRank(b) })
-	return kinds
+	slices.SortStableFunc(all, func(a, b *paramSchema) int { return a.rank() - b.rank() })
+	return all
 }
 
-// kindRank is the order in which kinds are tried.
-func kindRank(kind string) int {
-	return slices.Index([]string{"None", "bool", "int", "float", "list", "dict", "any", "str"}, kind)
-}
-
-// splitOutside splits at | and , that stand outside brackets.
-func splitOutside(text string) []string {
-	var parts []string
-	depth, start := 0, 0
-	for i, r := range text {
-		switch {
-		case r == '[':
-			depth++
-		case r == ']':
-			depth--
-		case (r == '|' || r == ',') && depth == 0:
-			parts = append(parts, text[start:i])
-			start = i + 1
-		}
+func (s *paramSchema) rank() int {
+	if s.Type == "string" && s.Format == "" {
+		return 2
 	}
-	return append(parts, text[start:])
+	if s.Type == "" && s.Enum == nil {
+		return 1
+	}
+	return 0
 }
 
-func parseKind(kind, text string) (json.RawMessage, bool) {
+func (s *paramSchema) parse(text string) (json.RawMessage, bool) {
 	trimmed := strings.TrimSpace(text)
-	switch kind {
-	case "None":
+	if s.Enum != nil {
+		return parseEnum(s.Enum, text)
+	}
+	switch s.Type {
+	case "null":
 		return json.RawMessage("null"), trimmed == "null"
-	case "bool":
+	case "boolean":
 		return json.RawMessage(trimmed), trimmed == "true" || trimmed == "false"
-	case "int":
+	case "integer":
 		n, ok := new(big.Int).SetString(trimmed, 10)
 		if !ok {
 			return nil, false
 		}
 		return json.RawMessage(n.String()), true
-	case "float":
+	case "number":
 		return parseFloat(trimmed)
-	case "list":
+	case "array":
 		return json.RawMessage(trimmed), strings.HasPrefix(trimmed, "[") && json.Valid([]byte(trimmed))
-	case "dict":
+	case "object":
 		return json.RawMessage(trimmed), strings.HasPrefix(trimmed, "{") && json.Valid([]byte(trimmed))
-	case "any":
-		if json.Valid([]byte(trimmed)) {
-			return json.RawMessage(trimmed), true
-		}
-	case "str":
-		if strings.HasPrefix(trimmed, `"`) && json.Valid([]byte(trimmed)) {
-			return json.RawMessage(trimmed), true
+	case "string":
+		raw, err := parseText(text)
+		return raw, err == nil && (s.Format != "date-time" || isDatetime(raw))
+	}
+	if json.Valid([]byte(trimmed)) {
+		return json.RawMessage(trimmed), true
+	}
+	raw, err := parseText(text)
+	return raw, err == nil
+}
+
+// parseEnum returns the value that a text means: as JSON, else as a text without quotes.
+func parseEnum(values []json.RawMessage, text string) (json.RawMessage, bool) {
+	for _, v := range values {
+		if string(v) == strings.TrimSpace(text) {
+			return v, true
 		}
 	}
-	raw, err := json.Marshal(text)
-	return raw, err == nil
+	for _, v := range values {
+		var word string
+		if v[0] == '"' && json.Unmarshal(v, &word) == nil && word == text {
+			return v, true
+		}
+	}
+	return nil, false
+}
+
+// parseText takes a JSON string as it is, and quotes any other text.
+func parseText(text string) (json.RawMessage, error) {
+	if trimmed := strings.TrimSpace(text); strings.HasPrefix(trimmed, `"`) && json.Valid([]byte(trimmed)) {
+		return json.RawMessage(trimmed), nil
+	}
+	return json.Marshal(text)
+}
+
+// isDatetime asks the cluster's own judge, who takes less than time.Parse in one place and
+// more in another.
+func isDatetime(value json.RawMessage) bool {
+	s := taskpacks.Spec{Params: []taskpacks.Param{{Name: "at", Type: taskpacks.Type{Kind: taskpacks.KindDatetime}}}}
+	return s.Check(slices.Concat([]byte(`{"at":`), value, []byte("}"))) == nil
 }
 
 // parseFloat keeps a number as it is written where JSON can, so that no digit is lost,
@@ -174,27 +204,77 @@ func parseFloat(text string) (json.RawMessage, bool) {
 	return raw, err == nil
 }
 
-// kindPhrase is a kind with an example of how to write it.
-func kindPhrase(kind string) string {
-	switch kind {
-	case "None":
-		return "null"
-	case "bool":
-		return "a bool (true or false)"
-	case "int":
-		return "an int (such as 3)"
-	case "float":
-		return "a float (such as 1.5)"
-	case "list":
-		return "a list (JSON such as [1, 2])"
-	case "dict":
-		return `a dict (JSON such as {"a": 1})`
+// phrase says in words what fits, with an example of how to write it.
+func (s *paramSchema) phrase() string {
+	switch {
+	case s.Enum != nil:
+		var values []string
+		for _, v := range s.Enum {
+			values = append(values, string(v))
+		}
+		return "one of " + strings.Join(values, ", ")
+	case s.Format == "date-time":
+		return "a datetime (such as 2006-01-02T15:04:05Z)"
 	}
-	return "a " + kind
+	like := s.example(0)
+	switch s.Type {
+	case "null":
+		return like
+	case "boolean":
+		return "a bool (true or false)"
+	case "integer":
+		return "an int (such as " + like + ")"
+	case "number":
+		return "a float (such as " + like + ")"
+	case "array":
+		return "a list (JSON such as " + like + ")"
+	case "object":
+		return "a dict (JSON such as " + like + ")"
+	}
+	return "a text"
+}
+
+// example is a value that fits, as JSON.
+func (s *paramSchema) example(depth int) string {
+	switch {
+	case len(s.Enum) > 0:
+		return string(s.Enum[0])
+	case len(s.AnyOf) > 0:
+		return s.AnyOf[0].example(depth)
+	case s.Format == "date-time":
+		return `"2006-01-02T15:04:05Z"`
+	}
+	switch s.Type {
+	case "null":
+		return "null"
+	case "boolean":
+		return "true"
+	case "integer":
+		return "3"
+	case "number":
+		return "1.5"
+	case "array":
+		if s.Items == nil || depth > 3 {
+			return "[1, 2]"
+		}
+		return "[" + s.Items.example(depth+1) + "]"
+	case "object":
+		if s.Properties == nil || depth > 3 {
+			return `{"a": 1}`
+		}
+		var fields []string
+		for _, name := range s.Required {
+			if field := s.Properties[name]; field != nil {
+				fields = append(fields, strconv.Quote(name)+": "+field.example(depth+1))
+			}
+		}
+		return "{" + strings.Join(fields, ", ") + "}"
+	}
+	return `"text"`
 }
 
 // parameterList names parameters for a message.
-func parameterList(declared map[string]string) string {
+func parameterList(declared map[string]*paramSchema) string {
 	var names []string
 	for name := range declared {
 		names = append(names, name)

@@ -64,5 +64,5 @@ func (c *cli) nodeRemoveCommand() *cobra.Command {
 		_, err = fmt.Fprintf(c.out, "%s is removed\n", args[0])
 		return err
 	}
-	return cmd
+	return c.completes(cmd, completeNodes)
 }

@@ -1,13 +1,20 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"pytasks/taskpacks"
 )
 
 // runOptions are the flags of `run`.
@@ -31,8 +38,8 @@ func (c *cli) runCommand() *cobra.Command {
 JSON. A task that fails leaves its error on stderr and exit code 1.
 
 Values are read as the task declares them: x=1 is a number for an int and a text for
-a str. Lists, dicts and, where it is easier, anything else are written as JSON.
-NAME=@FILE takes the value from a file, NAME=- from standard input; NAME=@@TEXT is a
+a str, mode=fast one of a Literal or an Enum, at=2026-01-31 a datetime. Lists, dicts,
+dataclasses and, where it is easier, anything else are written as JSON. NAME=@FILE takes the value from a file, NAME=- from standard input; NAME=@@TEXT is a
 text that begins with @.`,
 		Example: `  pytasks run test.main.add x=1 y=2 --wait
   pytasks run test.main.echo value='{"a": [1, 2]}' --delay 10s --tag night`,
@@ -75,26 +82,43 @@ text that begins with @.`,
 		}
 		return c.run(cmd.Context(), client, task, o.wait)
 	}
-	return cmd
+	return c.completes(cmd, completeTypes)
 }
 
 // readArgs turns NAME=VALUE texts into the task's args by what its type declares.
 func (c *cli) readArgs(ctx context.Context, client *Client, task *submission, texts []string) error {
-	types, err := client.types(ctx)
+	schema, err := c.schemaOf(ctx, client, task.Type)
 	if err != nil {
 		return err
 	}
-	kind, known := types[task.Type]
-	if !known {
-		var names []string
-		for name := range types {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		return usagef("there is no task type %q; did you mean %q?", task.Type, nearest(task.Type, names))
+	declared, err := paramsOf(schema)
+	if err != nil {
+		return err
 	}
-	task.Args, err = parseArgs(task.Type, kind.Args, texts, c.in)
+	task.Args, err = parseArgs(task.Type, declared, texts, c.in)
 	return err
+}
+
+// schemaOf returns the JSON Schema of the args of a task type.
+func (c *cli) schemaOf(ctx context.Context, client *Client, kind string) (json.RawMessage, error) {
+	p, _, err := client.pack(ctx, taskpacks.PackOf(kind))
+	var refused *APIError
+	if err != nil && !(errors.As(err, &refused) && refused.Status == http.StatusNotFound) {
+		return nil, err
+	}
+	if err == nil {
+		for _, t := range p.Tasks {
+			if t.Type == kind {
+				return t.Schema, nil
+			}
+		}
+	}
+	types, err := client.types(ctx)
+	if err != nil {
+		return nil, err
+	}
+	hint := didYouMean(kind, slices.Sorted(maps.Keys(types)))
+	return nil, usagef("there is no task type %q%s", kind, cmp.Or(hint, ": `pytasks pack ls` lists the packs, `pytasks pack show` their tasks"))
 }
 
 // run queues a task and prints what the caller asked for.

@@ -8,6 +8,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,6 +23,7 @@ const readyTimeout = 20 * time.Second
 func (c *cli) startCommand() *cobra.Command {
 	cfg := DefaultConfig()
 	var file string
+	var show bool
 	cmd := &cobra.Command{
 		Use:   "start",
 		Short: "Start a node",
@@ -35,6 +40,7 @@ the environment over the file.`,
 	}
 	bindConfig(cmd.Flags(), &cfg)
 	cmd.Flags().StringVar(&file, "config", "", "YAML file with any of these options [$PYTASKS_CONFIG]")
+	cmd.Flags().BoolVar(&show, "print-config", false, "print the configuration as YAML, secrets masked, and do not start")
 	cmd.Flags().SortFlags = false
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if file == "" {
@@ -43,13 +49,27 @@ the environment over the file.`,
 		if err := loadConfig(cmd.Flags(), c.getenv, file); err != nil {
 			return err
 		}
+		if err := cfg.loadGiven(c.getenv); err != nil {
+			return err
+		}
+		cfg.Packs = referencePacks(cfg.Packs, c.getenv(referencePacksEnv))
 		if err := cfg.validate(); err != nil {
 			return err
+		}
+		if show {
+			return writeConfig(c.out, &cfg)
 		}
 		n, err := New(cmd.Context(), cfg, c.packs...)
 		if err != nil {
 			return err
 		}
+		reload := make(chan os.Signal, 1)
+		signal.Notify(reload, syscall.SIGHUP)
+		go func() { // as long as the process
+			for range reload {
+				n.Reload()
+			}
+		}()
 		return n.Run(cmd.Context())
 	}
 	return cmd
@@ -63,7 +83,8 @@ func (c *cli) devCommand() *cobra.Command {
 		Short: "Start a node to try things out, with data that is gone afterwards",
 		Args:  exactly(),
 	}
-	bindConfig(cmd.Flags(), &cfg, "http", "slots", "log-level", "log-format")
+	bindConfig(cmd.Flags(), &cfg, "http", "slots", "log-level", "log-format",
+		"task-timeout", "task-max-memory", "python", "packs", "index", "allow-private")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := loadConfig(cmd.Flags(), c.getenv, ""); err != nil {
 			return err
@@ -74,6 +95,7 @@ func (c *cli) devCommand() *cobra.Command {
 		}
 		defer os.RemoveAll(dir)
 		cfg.DataDir = dir
+		cfg.Packs = referencePacks(cfg.Packs, c.getenv(referencePacksEnv))
 		if !cmd.Flags().Changed("http") {
 			cfg.HTTP = freeAddr(cfg.HTTP)
 		}
@@ -162,4 +184,21 @@ func freeAddr(addr string) string {
 		return addr // validate says what is wrong with it
 	}
 	return net.JoinHostPort(host, "0")
+}
+
+// referencePacksEnv is the variable by which the reference's images are told what to install.
+const referencePacksEnv = "pytasks_taskpacks_manager_INSTALL_PACKAGES"
+
+// referencePacks adds the names in that variable, comma-separated, to those of --packs. As in the
+// reference, a * in it means that it alone counts.
+func referencePacks(packs []string, env string) []string {
+	if strings.Contains(env, "*") {
+		packs = nil
+	}
+	for name := range strings.SplitSeq(strings.ReplaceAll(env, "*", ""), ",") {
+		if name = strings.TrimSpace(name); name != "" && !slices.Contains(packs, name) {
+			packs = append(packs, name)
+		}
+	}
+	return packs
 }

@@ -15,7 +15,7 @@ import (
 const listPage = 1000
 
 func (c *cli) taskCommand() *cobra.Command {
-	return group("task", "Look at tasks and cancel them", c.taskGetCommand(), c.taskListCommand(), c.taskCancelCommand())
+	return group("task", "Look at tasks and cancel them", c.taskGetCommand(), c.taskListCommand(), c.taskLogsCommand(), c.taskCancelCommand())
 }
 
 func (c *cli) taskGetCommand() *cobra.Command {
@@ -40,7 +40,7 @@ func (c *cli) taskGetCommand() *cobra.Command {
 		}
 		return c.showTask(t)
 	}
-	return cmd
+	return c.completes(cmd, completeIDs)
 }
 
 func (c *cli) taskListCommand() *cobra.Command {
@@ -90,6 +90,20 @@ func (c *cli) taskListCommand() *cobra.Command {
 	return cmd
 }
 
+func (c *cli) taskLogsCommand() *cobra.Command {
+	var follow bool
+	cmd := c.clientFlags(&cobra.Command{Use: "logs ID", Short: "Print what a task has printed", Args: exactly("ID")})
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on until it is finished")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := c.client()
+		if err != nil {
+			return err
+		}
+		return client.log(cmd.Context(), args[0], follow, c.out)
+	}
+	return c.completes(cmd, completeIDs)
+}
+
 func (c *cli) taskCancelCommand() *cobra.Command {
 	cmd := c.clientFlags(&cobra.Command{Use: "cancel ID", Short: "Cancel a task that is not finished", Args: exactly("ID")})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -107,29 +121,35 @@ func (c *cli) taskCancelCommand() *cobra.Command {
 		_, err = fmt.Fprintf(c.out, "%s %s\n", t.ID, t.Status)
 		return err
 	}
-	return cmd
+	return c.completes(cmd, completeIDs)
 }
 
 // showTask prints everything about a task that is there, one line each.
 func (c *cli) showTask(t *taskView) error {
-	var reason, node string
+	var reason, node, progress string
 	if t.Reason != "" {
 		reason = " (" + t.Reason + ")"
 	}
 	if t.Node != "" {
 		node = " on " + t.Node
 	}
+	if p := t.Progress; p != nil {
+		progress = fmt.Sprintf("%.0f%% %s", 100*p.Fraction, p.Text)
+	}
 	table := newTable(c.out)
 	for _, line := range [][2]string{
 		{"id", t.ID},
 		{"type", t.Type},
+		{"release", t.Release},
 		{"args", string(t.Args)},
 		{"status", t.Status + reason},
 		{"priority", string(t.Priority)},
 		{"tags", strings.Join(t.Tags, ", ")},
+		{"owner", t.Owner},
 		{"created", localTime(t.CreatedAt)},
 		{"due", localTime(t.DueAt)},
 		{"attempt", optionalCount(t.Attempt) + node},
+		{"progress", progress},
 		{"started", localTime(t.StartedAt)},
 		{"finished", localTime(t.FinishedAt)},
 	} {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,6 +30,7 @@ type Client struct {
 	http     *http.Client
 	first    atomic.Int32  // index of the address to begin with
 	patience time.Duration // how long it asks again while all answer 503
+	who      credentials
 }
 
 // UnreachableError says that no address gave an answer.
@@ -55,11 +57,12 @@ type APIError struct {
 	Message string   // for people
 	Faults  []string // every fault of the request, if it lists them
 	after   time.Duration
+	text    string // the whole body
 }
 
 func (e *APIError) Error() string {
 	text := strings.TrimSpace(e.Message)
-	if len(e.Faults) > 1 || text == "" {
+	if len(e.Faults) > 0 {
 		text = strings.Join(e.Faults, "; ")
 	}
 	if text == "" {
@@ -81,6 +84,9 @@ type request struct {
 	body         []byte
 	key          string        // Idempotency-Key, "" = none
 	wait         time.Duration // how long the node is asked to wait before it answers
+	kind         string        // content type of body; "" = JSON
+	work         time.Duration // how long the node may take beside that; 0 = hardly any
+	again        bool          // doing it twice does no harm
 }
 
 // NewClient returns a client for base URLs such as http://127.0.0.1:8080; the scheme
@@ -147,7 +153,8 @@ func (c *Client) do(ctx context.Context, r request) (*reply, error) {
 
 // try sends a request to one address.
 func (c *Client) try(ctx context.Context, base string, r request) (*reply, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, r.wait+clientTimeout, fmt.Errorf("no answer within %s", shortDuration(r.wait+clientTimeout)))
+	limit := r.wait + r.work + clientTimeout
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", shortDuration(limit)))
 	defer cancel()
 	target := base + r.path
 	if r.wait > 0 {
@@ -161,11 +168,12 @@ func (c *Client) try(ctx context.Context, base string, r request) (*reply, error
 		return nil, err
 	}
 	if r.body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", cmp.Or(r.kind, "application/json"))
 	}
 	if r.key != "" {
 		req.Header.Set("Idempotency-Key", r.key)
 	}
+	c.authorize(req, base)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, sendError(ctx, err)
@@ -183,12 +191,12 @@ func (c *Client) try(ctx context.Context, base string, r request) (*reply, error
 
 // repeatable reports whether a request may be sent twice.
 func (r request) repeatable() bool {
-	return r.method == http.MethodGet || r.method == http.MethodDelete || r.key != ""
+	return r.method == http.MethodGet || r.method == http.MethodDelete || r.key != "" || r.again
 }
 
 // readAPIError turns a refusing answer into an error, whatever its body looks like.
 func readAPIError(base string, resp *http.Response, body []byte) *APIError {
-	e := &APIError{Addr: base, Status: resp.StatusCode, after: retryAfter(resp.Header)}
+	e := &APIError{Addr: base, Status: resp.StatusCode, after: retryAfter(resp.Header), text: string(body)}
 	var fields struct {
 		Message string          `json:"message"`
 		Code    string          `json:"code"`
@@ -201,13 +209,21 @@ func readAPIError(base string, resp *http.Response, body []byte) *APIError {
 	e.Message, e.Code = fields.Message, fields.Code
 	var faults []struct {
 		Message string `json:"message"`
+		Got     string `json:"got"` // what is there instead, and where in the value
 	}
 	if json.Unmarshal(fields.Errors, &faults) == nil {
 		for _, f := range faults {
-			e.Faults = append(e.Faults, strings.TrimRight(f.Message, ". "))
+			text := strings.TrimRight(f.Message, ". ")
+			if f.Got != "" {
+				text += " (got " + f.Got + ")"
+			}
+			e.Faults = append(e.Faults, text)
 		}
 	}
-	if fields.Detail != "" {
+	switch {
+	case strings.Contains(fields.Detail, "\n"): // a traceback
+		e.Message += "\n" + fields.Detail
+	case fields.Detail != "":
 		e.Message += ": " + fields.Detail
 	}
 	return e

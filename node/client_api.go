@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -34,6 +35,15 @@ type taskView struct {
 	Reason     string          `json:"reason"`
 	Error      *taskError      `json:"error"`
 	Attempts   []pastAttempt   `json:"attempts"`
+	Release    string          `json:"release"`
+	Owner      string          `json:"owner"`
+	Progress   *taskProgress   `json:"progress"`
+}
+
+// taskProgress is how far a running task says it is.
+type taskProgress struct {
+	Fraction float64 `json:"fraction"`
+	Text     string  `json:"text"`
 }
 
 type taskError struct {
@@ -49,13 +59,6 @@ type pastAttempt struct {
 	EndedAt   string `json:"ended_at"`
 	Reason    string `json:"reason"`
 	Message   string `json:"message"`
-}
-
-// taskType is what GET /tasks tells of a type: its parameters, by name, as the texts
-// that the contract fixes ("<class 'int'>").
-type taskType struct {
-	Protected bool              `json:"require_authorization"`
-	Args      map[string]string `json:"args"`
 }
 
 // submission is the body of POST /task.
@@ -79,8 +82,10 @@ type retryPolicy struct {
 type clusterView struct {
 	raw json.RawMessage
 
-	Leader string       `json:"leader"`
-	Nodes  []memberView `json:"nodes"`
+	Node   string         `json:"node"` // that answers
+	Leader string         `json:"leader"`
+	Nodes  []memberView   `json:"nodes"`
+	Tasks  map[string]int `json:"tasks"` // by status
 }
 
 type memberView struct {
@@ -113,7 +118,7 @@ func (t *taskView) failure() error {
 	if t.Error != nil {
 		text += ": " + t.Error.text()
 		if t.Error.Traceback != "" {
-			text += "\n" + t.Error.Traceback
+			text += "\n" + strings.TrimRight(t.Error.Traceback, "\n")
 		}
 	}
 	return fmt.Errorf("%s", text)
@@ -126,9 +131,9 @@ func (e *taskError) text() string {
 	return e.Type + ": " + e.Message
 }
 
-// types returns the task types that the cluster can run.
-func (c *Client) types(ctx context.Context) (map[string]taskType, error) {
-	var types map[string]taskType
+// types returns the task types that the cluster can run, each with what GET /tasks tells of it.
+func (c *Client) types(ctx context.Context) (map[string]json.RawMessage, error) {
+	var types map[string]json.RawMessage
 	_, err := c.get(ctx, request{path: "/tasks"}, &types)
 	return types, err
 }

@@ -68,6 +68,10 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
 	case path == "/ping":
 		fmt.Fprintln(w, `{"status": "online"}`)
+	case path == "/packs/test":
+		fmt.Fprintln(w, `{"name": "test", "tasks": [
+			{"type": "test.main.add", "schema": {"properties": {"x": {"type": "integer"}, "y": {"type": "integer"}}}},
+			{"type": "test.main.fail", "schema": {"properties": {"message": {"type": "string"}}}}]}`)
 	case path == "/tasks":
 		fmt.Fprintln(w, `{"test.main.add": {"require_authorization": false, "args": {"x": "<class 'int'>", "y": "<class 'int'>"}},
 			"test.main.fail": {"require_authorization": false, "args": {"message": "<class 'str'>"}}}`)
@@ -297,6 +301,7 @@ func TestClientErrors(t *testing.T) {
 		want   string
 	}{
 		{422, `{"message": "first. ", "code": "invalid_task", "errors": [{"message": "first. "}, {"message": "second"}]}`, "first; second"},
+		{422, `{"message": "p.", "errors": [{"message": "p doesnt match.", "got": "<class 'str'> at [0]"}]}`, "p doesnt match (got <class 'str'> at [0])"},
 		{422, `{"message": "only", "errors": [{"message": "only"}]}`, "only"},
 		{400, `{"message": "Input payload validation failed", "errors": {"type": "x"}, "detail": "no type"}`, "Input payload validation failed: no type"},
 		{502, `<html>`, "answered 502 Bad Gateway"},

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"pytasks/cluster/secret"
 )
 
 // Config is everything a node can be told. DefaultConfig gives the default of each
@@ -54,20 +56,99 @@ type Config struct {
 	MaxQueued int
 	// MaxQueuedBytes is how many bytes of unfinished tasks the cluster takes. Default 1 GiB.
 	MaxQueuedBytes int64
-	// MaxBody is the largest request body in bytes, 24 MiB at most. Default 16 MiB.
+	// MinFreeDisk is how many bytes are kept free on the disk of DataDir: while a voter
+	// has less, the cluster takes no new tasks, so that those it has can end. A node does
+	// not start below a sixteenth of it. Default 512 MiB.
+	MinFreeDisk int64
+	// MaxBody is the largest request body in bytes, 128 MiB at most. Default 80 MiB.
 	MaxBody int64
+	// MaxArgs is the largest arguments of one task in bytes of JSON, 64 MiB at most. Default 64 MiB.
+	MaxArgs int64
+	// MaxResult is the largest result in bytes of JSON, 64 MiB at most. Default 64 MiB.
+	MaxResult int64
 	// TaskTimeout ends an attempt of a task that names no timeout of its own. Default 1h.
 	TaskTimeout time.Duration
+	// TaskMaxMemory is how many bytes the processes of one task may take together; beyond
+	// it the attempt ends with the reason memory. Default 0: no limit.
+	TaskMaxMemory int64
+	// WorkerIdle is how long a process that runs tasks of a pack is kept while it has
+	// nothing to do. Default 60s.
+	WorkerIdle time.Duration
+	// WorkerMaxRSS replaces a worker process that keeps more bytes of memory than that
+	// after a task. Default 0: never.
+	WorkerMaxRSS int64
+	// Python is the interpreter of Python packs. Default python3, as found on the PATH.
+	Python string
+	// Packs are the names of packs to install when the node has started, as Indexes list
+	// them. Default: none.
+	Packs []string
+	// Indexes are the URLs or files that say where the packs of a name are, asked in
+	// turn. Default: none.
+	Indexes []string
+	// AllowPrivate lets packs be downloaded from addresses of this machine and of its
+	// link. Default false.
+	AllowPrivate bool
+	// MaxPack is the largest archive of a pack in bytes. Default 64 MiB.
+	MaxPack int64
+	// PackTimeout is how long a pack may take until it can run: fetching, building its
+	// environment, importing it. Default 10m.
+	PackTimeout time.Duration
 	// CORSOrigins lists the origins whose pages may use the API, or "*" for all; empty
-	// sends no CORS headers. Default "*", as the reference was shipped.
+	// sends no CORS headers. Default: none, so that no page which a browser on this machine
+	// shows can reach a node there.
 	CORSOrigins []string
-	// Pprof serves /debug/pprof on the HTTP address. Default false.
+	// Pprof serves /debug/pprof, and /debug/state, on the HTTP address. Default false.
 	Pprof bool
+
+	// SecretFile holds the secrets that the node honours, one in a line, the first of which
+	// it uses. Default: none; then the node listens on loopback only.
+	SecretFile string
+	// TLSCA, TLSCert and TLSKey are PEM files of the operators' own PKI for calls between
+	// nodes. Default: the node makes its certificates of the secret.
+	TLSCA, TLSCert, TLSKey string
+	// HTTPTLSCert and HTTPTLSKey are PEM files for HTTPS, read again on SIGHUP. Default:
+	// plain HTTP.
+	HTTPTLSCert, HTTPTLSKey string
+	// Anonymous is what may be done without a token: none; submit, which is submitting
+	// unprotected tasks and reading them by their ids; read, which is that and reading all.
+	// Default: read if HTTP is a loopback address, else submit.
+	Anonymous string
+	// MaxConnections is how many HTTP connections are open at once. Default 4096.
+	MaxConnections int
+	// RateLimit is how many requests per second one address may send that is not of this
+	// machine. Default 2000; zero: any number.
+	RateLimit int
+	// TokensExpire says whether tokens end after TokenTTL. Default true.
+	TokensExpire bool
+	// TokenTTL is how long a token is valid. Default 1h.
+	TokenTTL time.Duration
+	// JWTPrivateKey and JWTPublicKey are PEM files of the key pair of tokens, the public
+	// one alone where tokens are made elsewhere. Default: the cluster makes its own.
+	JWTPrivateKey, JWTPublicKey string
+	// KeepAudit is how long it is kept who did what. Default 90 days.
+	KeepAudit time.Duration
+	// MaxAuditBytes is how much of it is kept, of submissions and of all else. Default 32 MiB.
+	MaxAuditBytes int64
+
+	// Given is what comes by the environment alone: command lines and configurations are
+	// read by too many.
+	Given
 }
 
-// maxBody bounds MaxBody: a request's tasks travel between nodes, and through the log,
-// in one piece, which may have 32 MiB with all that belongs to it.
-const maxBody = 24 << 20
+// Given holds secrets as they were given to the node. It is never printed.
+type Given struct {
+	Secrets       []secret.Secret // of the cluster; the first is used
+	JWTPrivatePEM []byte          // of the key that tokens are signed with, nil = none
+	JWTPublicPEM  []byte          // of the key that tokens are verified with, nil = that of JWTPrivatePEM
+}
+
+const (
+	// maxBody bounds MaxBody: a node has a whole body in memory.
+	maxBody = 128 << 20
+	// maxLarge bounds MaxArgs and MaxResult: a node has a task's arguments in memory, and its
+	// result, more than once while it runs.
+	maxLarge = 64 << 20
+)
 
 // DefaultConfig returns the configuration of a node that was told nothing.
 func DefaultConfig() Config {
@@ -88,9 +169,21 @@ func DefaultConfig() Config {
 		MaxFinishedBytes: 4 << 30,
 		MaxQueued:        500_000,
 		MaxQueuedBytes:   1 << 30,
-		MaxBody:          16 << 20,
+		MinFreeDisk:      512 << 20,
+		MaxBody:          80 << 20,
+		MaxArgs:          maxLarge,
+		MaxResult:        maxLarge,
 		TaskTimeout:      time.Hour,
-		CORSOrigins:      []string{"*"},
+		WorkerIdle:       time.Minute,
+		Python:           "python3",
+		MaxPack:          64 << 20,
+		PackTimeout:      10 * time.Minute,
+		MaxConnections:   4096,
+		RateLimit:        2000,
+		TokensExpire:     true,
+		TokenTTL:         time.Hour,
+		KeepAudit:        90 * 24 * time.Hour,
+		MaxAuditBytes:    32 << 20,
 	}
 }
 

@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// minTaskMemory is the least limit of a task's memory that leaves room for an interpreter, in bytes.
+const minTaskMemory = 32 << 20
+
 // validate returns the first fault of the configuration, as a sentence that says what
 // to write instead.
 func (c *Config) validate() error {
@@ -19,14 +22,14 @@ func (c *Config) validate() error {
 		return fmt.Errorf("--data-dir is empty and there is no home directory to default to; name a folder, such as --data-dir /var/lib/pytasks")
 	}
 	for _, a := range []struct{ flag, addr string }{{"--http", c.HTTP}, {"--gossip", c.Gossip}, {"--cluster", c.Cluster}} {
-		if err := checkListen(a.flag, a.addr); err != nil {
+		if err := checkListen(a.flag, a.addr, len(c.Secrets) > 0); err != nil {
 			return err
 		}
 	}
 	if err := c.checkPorts(); err != nil {
 		return err
 	}
-	if err := checkAdvertise(c.Advertise); err != nil {
+	if err := checkAdvertise(c.Advertise, len(c.Secrets) > 0); err != nil {
 		return err
 	}
 	for _, addr := range c.Join {
@@ -40,7 +43,24 @@ func (c *Config) validate() error {
 	if err := c.checkNumbers(); err != nil {
 		return err
 	}
+	if err := c.checkKeys(); err != nil {
+		return err
+	}
 	return c.checkWords()
+}
+
+// checkKeys judges the files of certificates and keys, as far as they are given together.
+func (c *Config) checkKeys() error {
+	own := c.TLSCA != "" || c.TLSCert != "" || c.TLSKey != ""
+	switch {
+	case own && (c.TLSCA == "" || c.TLSCert == "" || c.TLSKey == ""):
+		return fmt.Errorf("--tls-ca, --tls-cert and --tls-key belong together; give all three, or none to have the node make its certificates of the secret")
+	case own && len(c.Secrets) == 0:
+		return fmt.Errorf("--tls-cert needs a secret as well, which encrypts gossip: make one with `pytasks secret new FILE`, and give all nodes --secret-file FILE")
+	case (c.HTTPTLSCert == "") != (c.HTTPTLSKey == ""):
+		return fmt.Errorf("--http-tls-cert and --http-tls-key belong together; give both, or none for plain HTTP")
+	}
+	return nil
 }
 
 func (c *Config) checkNumbers() error {
@@ -66,7 +86,9 @@ func (c *Config) checkNumbers() error {
 		flag  string
 		value time.Duration
 		like  string
-	}{{"--keep-finished", c.KeepFinished, "24h"}, {"--task-timeout", c.TaskTimeout, "1h"}} {
+	}{{"--keep-finished", c.KeepFinished, "24h"}, {"--task-timeout", c.TaskTimeout, "1h"},
+		{"--worker-idle", c.WorkerIdle, "60s"}, {"--pack-timeout", c.PackTimeout, "10m"},
+		{"--token-ttl", c.TokenTTL, "1h"}, {"--keep-audit", c.KeepAudit, "2160h"}} {
 		if d.value <= 0 {
 			return fmt.Errorf("%s %s is not longer than zero; write a duration such as %s", d.flag, d.value, d.like)
 		}
@@ -80,21 +102,50 @@ func (c *Config) checkNumbers() error {
 		{"--max-finished-bytes", c.MaxFinishedBytes, "4GiB"},
 		{"--max-queued", int64(c.MaxQueued), "500000"},
 		{"--max-queued-bytes", c.MaxQueuedBytes, "1GiB"},
-		{"--max-body", c.MaxBody, "16MiB"},
+		{"--min-free-disk", c.MinFreeDisk, "512MiB"},
+		{"--max-body", c.MaxBody, "80MiB"},
+		{"--max-args", c.MaxArgs, "64MiB"},
+		{"--max-result", c.MaxResult, "64MiB"},
+		{"--max-pack", c.MaxPack, "64MiB"},
+		{"--max-connections", int64(c.MaxConnections), "4096"},
+		{"--max-audit-bytes", c.MaxAuditBytes, "32MiB"},
 	} {
 		if n.value < 1 {
 			return fmt.Errorf("%s %d is less than one; write a number such as %s", n.flag, n.value, n.like)
 		}
 	}
-	if c.MaxBody > maxBody {
-		return fmt.Errorf("--max-body %d is too large, as a request goes through the log in one piece; write %dMiB at most", c.MaxBody, maxBody>>20)
+	if c.TaskMaxMemory < 0 || c.TaskMaxMemory > 0 && c.TaskMaxMemory < minTaskMemory {
+		return fmt.Errorf("--task-max-memory %d is less than an interpreter needs; write %dMiB or more, or 0 for no limit", c.TaskMaxMemory, minTaskMemory>>20)
+	}
+	if c.WorkerMaxRSS < 0 {
+		return fmt.Errorf("--worker-max-rss %d is negative; write a size such as 512MiB, or 0 for no limit", c.WorkerMaxRSS)
+	}
+	if len(c.Packs) > 0 && len(c.Indexes) == 0 {
+		return fmt.Errorf("--packs %s needs --index, the URL or file of a list that says where these packs are", strings.Join(c.Packs, ","))
+	}
+	for _, n := range []struct {
+		flag       string
+		value, max int64
+	}{{"--max-body", c.MaxBody, maxBody}, {"--max-args", c.MaxArgs, maxLarge}, {"--max-result", c.MaxResult, maxLarge}} {
+		if n.value > n.max {
+			return fmt.Errorf("%s %d is too large, as a node has all of it in memory; write %dMiB at most", n.flag, n.value, n.max>>20)
+		}
 	}
 	return nil
 }
 
 func (c *Config) checkWords() error {
+	if !slices.Contains([]string{"", "none", "submit", "read"}, c.Anonymous) {
+		return fmt.Errorf("--anonymous %q is unknown; write none, submit or read", c.Anonymous)
+	}
+	if c.RateLimit < 0 {
+		return fmt.Errorf("--rate-limit %d is negative; write requests per second, or 0 for any number", c.RateLimit)
+	}
 	if levels := []string{"debug", "info", "warn", "error"}; !slices.Contains(levels, c.LogLevel) {
 		return fmt.Errorf("--log-level %q is unknown; write debug, info, warn or error", c.LogLevel)
+	}
+	if c.Python == "" {
+		return fmt.Errorf("--python is empty; write the interpreter of Python packs, such as python3, or leave it out")
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("--log-format %q is unknown; write text or json", c.LogFormat)
@@ -136,28 +187,28 @@ func checkNodeName(name string) error {
 	return nil
 }
 
-// checkListen judges an address to listen on. Only loopback is allowed: there is no
-// secret yet that would keep strangers from running tasks.
-func checkListen(flag, addr string) error {
+// checkListen judges an address to listen on. Without a secret, which keeps strangers from
+// running tasks, that is loopback.
+func checkListen(flag, addr string, secret bool) error {
 	if err := checkAddr(flag, addr, "127.0.0.1:8080"); err != nil {
 		return err
 	}
 	host, port, _ := net.SplitHostPort(addr)
-	if !isLoopback(host) {
-		return fmt.Errorf("%s %s is not a loopback address; without a cluster secret pytasks listens on loopback only: write %s 127.0.0.1:%s, and put a proxy that checks its callers in front if others must reach it",
+	if !secret && !isLoopback(host) {
+		return fmt.Errorf("%s %s is not a loopback address; without a cluster secret pytasks listens on loopback only: write %s 127.0.0.1:%s, or make a secret once with `pytasks secret new FILE` and give all nodes --secret-file FILE",
 			flag, addr, flag, port)
 	}
 	return nil
 }
 
-func checkAdvertise(host string) error {
+func checkAdvertise(host string, secret bool) error {
 	if host == "" {
 		return nil
 	}
 	if _, port, err := net.SplitHostPort(host); err == nil {
 		return fmt.Errorf("--advertise %s has a port; write the host alone, the ports are those of --gossip and --cluster (%s left out)", host, port)
 	}
-	if !isLoopback(host) {
+	if !secret && !isLoopback(host) {
 		return fmt.Errorf("--advertise %s is not a loopback address; without a cluster secret pytasks listens on loopback only, so nobody could reach the node there: leave it out", host)
 	}
 	return nil

@@ -15,7 +15,7 @@ import (
 // on the command line, PYTASKS_NAME in the environment, name in the file.
 type configOption struct {
 	name  string
-	alias string // a variable of the reference that is honoured too
+	alias string // a variable of the reference that is honoured too; "NAME:s" = in seconds
 	usage string
 	field func(*Config) any
 }
@@ -41,10 +41,37 @@ func configOptions() []configOption {
 		{"max-finished-bytes", "", "most bytes of finished tasks that are kept", func(c *Config) any { return &c.MaxFinishedBytes }},
 		{"max-queued", "", "most unfinished tasks that are taken", func(c *Config) any { return &c.MaxQueued }},
 		{"max-queued-bytes", "", "most bytes of unfinished tasks that are taken", func(c *Config) any { return &c.MaxQueuedBytes }},
+		{"min-free-disk", "", "disk space to keep free; a voter with less stops new tasks", func(c *Config) any { return &c.MinFreeDisk }},
 		{"max-body", "", "largest request body", func(c *Config) any { return &c.MaxBody }},
+		{"max-args", "", "largest arguments of a task", func(c *Config) any { return &c.MaxArgs }},
+		{"max-result", "", "largest result of a task", func(c *Config) any { return &c.MaxResult }},
 		{"task-timeout", "", "longest run of a task that names no timeout", func(c *Config) any { return &c.TaskTimeout }},
+		{"task-max-memory", "", "memory that the processes of one task may take, 0 for no limit", func(c *Config) any { return &c.TaskMaxMemory }},
+		{"worker-idle", "", "how long a process of a pack waits for its next task", func(c *Config) any { return &c.WorkerIdle }},
+		{"worker-max-rss", "", "memory that a process of a pack may keep between tasks, 0 for no limit", func(c *Config) any { return &c.WorkerMaxRSS }},
+		{"python", "", "interpreter of Python packs", func(c *Config) any { return &c.Python }},
+		{"packs", "", "packs to install on start, by their names in --index", func(c *Config) any { return &c.Packs }},
+		{"index", "", "URLs or files that list packs by name", func(c *Config) any { return &c.Indexes }},
+		{"allow-private", "", "let packs be downloaded from this machine and its link", func(c *Config) any { return &c.AllowPrivate }},
+		{"max-pack", "", "largest archive of a pack", func(c *Config) any { return &c.MaxPack }},
+		{"pack-timeout", "", "longest time until a pack can run", func(c *Config) any { return &c.PackTimeout }},
 		{"cors-origin", "FRONTEND_URL", "origins whose pages may use the API, * for all, empty for none", func(c *Config) any { return &c.CORSOrigins }},
-		{"pprof", "", "serve profiles at /debug/pprof", func(c *Config) any { return &c.Pprof }},
+		{"secret-file", "", "file with the cluster's secret; PYTASKS_SECRET is the secret itself", func(c *Config) any { return &c.SecretFile }},
+		{"tls-ca", "", "own certificate authority for calls between nodes, PEM", func(c *Config) any { return &c.TLSCA }},
+		{"tls-cert", "", "certificate of this node of that authority, PEM", func(c *Config) any { return &c.TLSCert }},
+		{"tls-key", "", "key of that certificate, PEM", func(c *Config) any { return &c.TLSKey }},
+		{"http-tls-cert", "", "certificate for HTTPS, PEM, read again on SIGHUP", func(c *Config) any { return &c.HTTPTLSCert }},
+		{"http-tls-key", "", "key of that certificate, PEM", func(c *Config) any { return &c.HTTPTLSKey }},
+		{"anonymous", "", "what may be done without a token: none, submit or read", func(c *Config) any { return &c.Anonymous }},
+		{"max-connections", "", "most HTTP connections at once", func(c *Config) any { return &c.MaxConnections }},
+		{"rate-limit", "", "requests per second of one address of other machines, 0 for any number", func(c *Config) any { return &c.RateLimit }},
+		{"tokens-expire", "USE_JWT_EXPIRE", "whether tokens end after --token-ttl", func(c *Config) any { return &c.TokensExpire }},
+		{"token-ttl", "JWT_EXPIRE_SEC:s", "how long a token is valid", func(c *Config) any { return &c.TokenTTL }},
+		{"jwt-private-key", "", "key that signs tokens, PEM; JWT_PRIVATE_PEM is the text itself", func(c *Config) any { return &c.JWTPrivateKey }},
+		{"jwt-public-key", "", "key that verifies tokens, PEM; JWT_PUBLIC_PEM is the text itself", func(c *Config) any { return &c.JWTPublicKey }},
+		{"keep-audit", "", "how long it is kept who did what", func(c *Config) any { return &c.KeepAudit }},
+		{"max-audit-bytes", "", "most bytes of that, of submissions and of all else", func(c *Config) any { return &c.MaxAuditBytes }},
+		{"pprof", "", "serve profiles at /debug/pprof, a digest of the state at /debug/state", func(c *Config) any { return &c.Pprof }},
 	}
 }
 
@@ -75,10 +102,12 @@ func loadConfig(flags *pflag.FlagSet, getenv func(string) string, path string) e
 			continue
 		}
 		values, source := file[o.name], path+": "+o.name
-		for _, env := range []string{o.alias, o.env()} { // the second wins
-			if env != "" && getenv(env) != "" {
-				values, source = []string{getenv(env)}, env
-			}
+		alias, unit, _ := strings.Cut(o.alias, ":")
+		if text := getenv(alias); alias != "" && text != "" {
+			values, source = []string{text + unit}, alias
+		}
+		if text := getenv(o.env()); text != "" {
+			values, source = []string{text}, o.env()
 		}
 		for _, text := range values {
 			if err := f.Value.Set(text); err != nil {
@@ -124,7 +153,7 @@ func readConfigFile(path string) (map[string][]string, error) {
 		key, value := top.Content[i], top.Content[i+1]
 		name := strings.ReplaceAll(key.Value, "_", "-")
 		if !slices.Contains(known, name) {
-			return nil, fmt.Errorf("%s:%d: there is no option %q; did you mean %q?", path, key.Line, key.Value, nearest(name, known))
+			return nil, fmt.Errorf("%s:%d: there is no option %q%s", path, key.Line, key.Value, didYouMean(name, known))
 		}
 		if _, twice := values[name]; twice {
 			return nil, fmt.Errorf("%s:%d: %q is set twice; keep one of the two", path, key.Line, key.Value)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"pytasks/cluster/secret"
 )
 
 // load reads a configuration from all its sources.
@@ -57,8 +59,14 @@ func TestConfigPrecedence(t *testing.T) {
 		{"origins replace the default", nil, map[string]string{"FRONTEND_URL": "https://a.example"}, "", func(c Config) any { return c.CORSOrigins }, []string{"https://a.example"}},
 		{"origins none", nil, nil, "cors-origin: []", func(c Config) any { return len(c.CORSOrigins) }, 0},
 		{"origins none by flag", []string{"--cors-origin", ""}, nil, "", func(c Config) any { return len(c.CORSOrigins) }, 0},
+		{"the reference's switch", nil, map[string]string{"USE_JWT_EXPIRE": "false"}, "", func(c Config) any { return c.TokensExpire }, false},
+		{"the reference's switch, in words", nil, map[string]string{"USE_JWT_EXPIRE": "Off"}, "", func(c Config) any { return c.TokensExpire }, false},
+		{"the reference's seconds", nil, map[string]string{"JWT_EXPIRE_SEC": "90"}, "", func(c Config) any { return c.TokenTTL }, 90 * time.Second},
+		{"the own duration over it", nil, map[string]string{"JWT_EXPIRE_SEC": "90", "PYTASKS_TOKEN_TTL": "2h"}, "", func(c Config) any { return c.TokenTTL }, 2 * time.Hour},
 		{"underscores in the file", nil, nil, "data_dir: /x\nmax_finished_bytes: 2GiB\n", func(c Config) any { return []any{c.DataDir, c.MaxFinishedBytes} }, []any{"/x", int64(2 << 30)}},
 		{"nothing behind a key leaves the default", nil, nil, "max-voters:\n", func(c Config) any { return c.MaxVoters }, 5},
+		{"disk space to keep free", []string{"--min-free-disk", "2GiB"}, nil, "min-free-disk: 64MiB", func(c Config) any { return c.MinFreeDisk }, int64(2 << 30)},
+		{"disk space in the environment", nil, map[string]string{"PYTASKS_MIN_FREE_DISK": "64MiB"}, "", func(c Config) any { return c.MinFreeDisk }, int64(64 << 20)},
 		{"an empty file", nil, nil, "# nothing\n", func(c Config) any { return c.MaxVoters }, 5},
 		{"durations", []string{"--drain-timeout", "90s"}, nil, "keep-finished: 48h", func(c Config) any { return []any{c.DrainTimeout, c.KeepFinished} }, []any{90 * time.Second, 48 * time.Hour}},
 		{"numbers", []string{"--max-finished", "2_000_000"}, map[string]string{"PYTASKS_SLOTS": "7"}, "", func(c Config) any { return []any{c.MaxFinished, c.Slots} }, []any{2000000, 7}},
@@ -96,7 +104,7 @@ func TestConfigSourceErrors(t *testing.T) {
 		{"duration without a unit", nil, map[string]string{"PYTASKS_DRAIN_TIMEOUT": "30"}, "", []string{"PYTASKS_DRAIN_TIMEOUT", "write 30s"}},
 		{"size", []string{"--max-body", "16 apples"}, nil, "", []string{"--max-body", "512MiB"}},
 		{"size beyond 64 bits", []string{"--max-body", "99999999TiB"}, nil, "", []string{"--max-body", "not a size"}},
-		{"switch", nil, map[string]string{"PYTASKS_PPROF": "yes"}, "", []string{"PYTASKS_PPROF", "neither true nor false"}},
+		{"switch", nil, map[string]string{"PYTASKS_PPROF": "perhaps"}, "", []string{"PYTASKS_PPROF", "neither true nor false"}},
 	} {
 		t.Run(tt.what, func(t *testing.T) {
 			_, err := load(t, tt.args, tt.env, tt.yaml)
@@ -129,6 +137,9 @@ func TestConfigOptionsAreComplete(t *testing.T) {
 	}
 	v := reflect.ValueOf(&cfg).Elem()
 	for i := range v.NumField() {
+		if v.Type().Field(i).Name == "Given" {
+			continue // by the environment alone, see TestGiven
+		}
 		if !slices.Contains(covered, v.Field(i).Addr().Interface()) {
 			t.Errorf("field %s has no option, want one in configOptions", v.Type().Field(i).Name)
 		}
@@ -172,13 +183,29 @@ func TestValidate(t *testing.T) {
 		{"negative slots", func(c *Config) { c.Slots = -4 }, []string{"--slots -4"}},
 		{"even voters", func(c *Config) { c.MaxVoters = 4 }, []string{"--max-voters 4 is even", "3 or 5"}},
 		{"no voters", func(c *Config) { c.MaxVoters = 0 }, []string{"--max-voters 0", "1, 3, 5"}},
-		{"largest body", func(c *Config) { c.MaxBody = 24 << 20 }, nil},
-		{"body too large for the log", func(c *Config) { c.MaxBody = 24<<20 + 1 }, []string{"--max-body", "write 24MiB at most"}},
+		{"largest body", func(c *Config) { c.MaxBody = 128 << 20 }, nil},
+		{"no disk space to keep free", func(c *Config) { c.MinFreeDisk = 0 }, []string{"--min-free-disk", "512MiB"}},
+		{"body too large", func(c *Config) { c.MaxBody = 128<<20 + 1 }, []string{"--max-body", "write 128MiB at most"}},
+		{"no arguments", func(c *Config) { c.MaxArgs = 0 }, []string{"--max-args 0", "64MiB"}},
+		{"arguments too large", func(c *Config) { c.MaxArgs = 65 << 20 }, []string{"--max-args", "write 64MiB at most"}},
+		{"result too large", func(c *Config) { c.MaxResult = 65 << 20 }, []string{"--max-result", "write 64MiB at most"}},
 		{"negative drain", func(c *Config) { c.DrainTimeout = -1 }, []string{"--drain-timeout", "0s"}},
 		{"keep nothing", func(c *Config) { c.KeepFinished = 0 }, []string{"--keep-finished", "24h"}},
 		{"no queue", func(c *Config) { c.MaxQueued = 0 }, []string{"--max-queued 0", "500000"}},
 		{"log level", func(c *Config) { c.LogLevel = "loud" }, []string{"--log-level", "debug, info, warn or error"}},
 		{"log format", func(c *Config) { c.LogFormat = "xml" }, []string{"--log-format", "text or json"}},
+		{"all interfaces, with a secret", func(c *Config) {
+			c.HTTP, c.Gossip, c.Cluster, c.Advertise = "0.0.0.0:8080", ":7946", "192.0.2.1:7947", "192.0.2.1"
+			c.Secrets = []secret.Secret{secret.New()}
+		}, nil},
+		{"half of an own PKI", func(c *Config) { c.TLSCA, c.TLSCert = "a", "b" }, []string{"--tls-key belong together"}},
+		{"an own PKI without a secret", func(c *Config) { c.TLSCA, c.TLSCert, c.TLSKey = "a", "b", "c" }, []string{"--tls-cert needs a secret", "pytasks secret new"}},
+		{"half of HTTPS", func(c *Config) { c.HTTPTLSCert = "a" }, []string{"--http-tls-cert and --http-tls-key"}},
+		{"what the anonymous may do", func(c *Config) { c.Anonymous = "all" }, []string{"--anonymous", "none, submit or read"}},
+		{"negative rate", func(c *Config) { c.RateLimit = -1 }, []string{"--rate-limit -1"}},
+		{"no connections", func(c *Config) { c.MaxConnections = 0 }, []string{"--max-connections 0"}},
+		{"tokens that end at once", func(c *Config) { c.TokenTTL = 0 }, []string{"--token-ttl", "1h"}},
+		{"keep no audit", func(c *Config) { c.KeepAudit = 0 }, []string{"--keep-audit"}},
 		{"origin without scheme", func(c *Config) { c.CORSOrigins = []string{"a.example"} }, []string{"--cors-origin", "https://app.example.com"}},
 		{"origin with a path", func(c *Config) { c.CORSOrigins = []string{"https://a.example/x"} }, []string{"not an origin"}},
 	} {

@@ -20,8 +20,8 @@ func (v *configValue) Set(text string) error {
 	case *string:
 		*p = text
 	case *bool:
-		if *p, err = strconv.ParseBool(text); err != nil {
-			return errors.New("is neither true nor false")
+		if *p, err = parseBool(text); err != nil {
+			return err
 		}
 	case *int:
 		if *p, err = strconv.Atoi(strings.ReplaceAll(text, "_", "")); err != nil {
@@ -82,6 +82,21 @@ func (v *configValue) Type() string {
 		return "list"
 	}
 	return "text"
+}
+
+// parseBool reads what people write for true and false.
+func parseBool(text string) (bool, error) {
+	switch strings.ToLower(text) {
+	case "yes", "on":
+		return true, nil
+	case "no", "off":
+		return false, nil
+	}
+	b, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, errors.New("is neither true nor false")
+	}
+	return b, nil
 }
 
 // sizeUnits are the units of sizes, the largest first.

@@ -9,7 +9,11 @@ import (
 	"syscall"
 
 	"github.com/google/uuid"
+
+	"pytasks/node/failpoint"
 )
+
+const identityFile = "node.json"
 
 // identity is who a data directory is. An empty directory is a new node.
 type identity struct {
@@ -29,6 +33,9 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
+	if err := keepPrivate(path); err != nil {
+		return nil, err
+	}
 	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory: %w", err)
@@ -44,8 +51,20 @@ func openDataDir(path string) (*dataDir, error) {
 	return d, nil
 }
 
+// keepPrivate sees to it that nobody else reads what will be in a data directory. One with data
+// in it that others can read is refused: who has read it already?
+func keepPrivate(path string) error {
+	if checkPrivate(path) == nil {
+		return nil
+	}
+	if inside, err := os.ReadDir(path); err == nil && len(inside) == 0 && os.Chmod(path, 0o700) == nil {
+		return nil // made for the node, by a container or a service manager
+	}
+	return fmt.Errorf("data directory: %w", checkPrivate(path))
+}
+
 func (d *dataDir) count() error {
-	file := filepath.Join(d.path, "node.json")
+	file := filepath.Join(d.path, identityFile)
 	text, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -78,6 +97,7 @@ func writeDurably(file string, text []byte) error {
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
+	failpoint.Point("node.identity.middle")
 	if err := os.Rename(tmp, file); err != nil {
 		return err
 	}

@@ -8,8 +8,10 @@
 // Start with New in node.go, which puts the parts together from top to bottom; then
 // run.go, which starts and stops them. executor.go runs what the log assigns to this
 // node; membership.go keeps it registered and alive; reads.go answers for tasks that
-// this node may not have heard of yet; link.go joins the parts to the cluster. The
-// command line is in cli.go and the files named after its verbs.
+// this node may not have heard of yet; link.go joins the parts to the cluster. packs.go
+// keeps this node's installed packs as the state names them, packs_install.go changes
+// those of the cluster, tasklog.go and logs.go carry what tasks print. The command line
+// is in cli.go and the files named after its verbs.
 //
 // It does not decide what runs where, nor how anything is stored.
 package node

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -53,13 +54,18 @@ type stage struct {
 	rep     *reporter
 	t       *testing.T
 	applied atomic.Uint64
-	runs    atomic.Int32     // code that is running
-	most    atomic.Int32     // the most that ran at once
-	starts  atomic.Int32     // code that was started
-	gate    chan struct{}    // closed: what waits or is deaf ends
-	causes  map[string]error // why code was cancelled, by task; guarded by mu of the reporter
-	calls   []taskpacks.Call // guarded by mu of the reporter
+	runs    atomic.Int32      // code that is running
+	most    atomic.Int32      // the most that ran at once
+	starts  atomic.Int32      // code that was started
+	gate    chan struct{}     // closed: what waits or is deaf ends
+	blobs   map[string]string // by digest; guarded by mu of the reporter
+	full    error             // why nothing can be stored; guarded by mu of the reporter
+	causes  map[string]error  // why code was cancelled, by task; guarded by mu of the reporter
+	calls   []taskpacks.Call  // guarded by mu of the reporter
 }
+
+// stageResult is the largest result that these executors take.
+const stageResult = 1 << 20
 
 // here is where the executors of these tests are registered.
 var here = &fsm.Place{Node: 7, Boot: 3}
@@ -69,7 +75,7 @@ var here = &fsm.Place{Node: 7, Boot: 3}
 func play(t *testing.T, slots int, story func(t *testing.T, s *stage)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := &stage{t: t, rep: &reporter{}, gate: make(chan struct{}), causes: map[string]error{}}
+		s := &stage{t: t, rep: &reporter{}, gate: make(chan struct{}), causes: map[string]error{}, blobs: map[string]string{}}
 		run := func(name string, f taskpacks.Run) taskpacks.Func {
 			return taskpacks.NewFunc(taskpacks.Spec{Name: "p." + name}, func(ctx context.Context, args json.RawMessage) (json.RawMessage, error) {
 				s.starts.Add(1)
@@ -98,18 +104,40 @@ func play(t *testing.T, slots int, story func(t *testing.T, s *stage)) {
 			}),
 			run("panics", func(context.Context, json.RawMessage) (json.RawMessage, error) { panic("oops") }),
 			run("large", func(context.Context, json.RawMessage) (json.RawMessage, error) {
-				return json.RawMessage(`"` + strings.Repeat("x", maxResult) + `"`), nil
+				return json.RawMessage(`"` + strings.Repeat("x", stageResult) + `"`), nil
 			}),
 		}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.executor = newExecutor(Config{Name: "n", Slots: slots, TaskTimeout: time.Hour}, funcs, s.rep, s.applied.Load, slog.New(slog.DiscardHandler))
+		s.executor = newExecutor(Config{Name: "n", Slots: slots, TaskTimeout: time.Hour, MaxResult: stageResult}, compiled{funcs}, s, s.rep, s.applied.Load, slog.New(slog.DiscardHandler))
 		s.register(fsm.Start{Node: here.Node, Boot: here.Boot})
+		s.hear(0)
 		story(t, s)
 		s.open()
 		s.executor.close(t.Context())
 	})
+}
+
+// load and keep are those of other nodes and of this one's disk.
+func (s *stage) load(ctx context.Context, b *fsm.Blob) (content []byte, err error) {
+	s.rep.locked(func() {
+		text, ok := s.blobs[string(b.Digest)]
+		if content = []byte(text); !ok {
+			err = fsm.ErrNoBlob
+		}
+	})
+	return content, err
+}
+
+func (s *stage) keep(content []byte) (*fsm.Blob, error) {
+	d := sha256.Sum256(content)
+	var err error
+	s.rep.locked(func() {
+		s.blobs[string(d[:])] = string(content)
+		err = s.full
+	})
+	return &fsm.Blob{Digest: d[:], Size: int64(len(content))}, err
 }
 
 func (r *reporter) locked(f func()) {
@@ -198,4 +226,14 @@ func (s *stage) cause(id string) (err error) {
 	synctest.Wait()
 	s.rep.locked(func() { err = s.causes[id] })
 	return err
+}
+
+// compiled is funcs that this program has compiled in.
+type compiled struct{ *taskpacks.Registry }
+
+func (c compiled) Func(kind, _ string) (*taskpacks.Func, error) {
+	if f, ok := c.Registry.Func(kind); ok {
+		return f, nil
+	}
+	return nil, taskpacks.Permanent(errors.New("no func " + kind))
 }

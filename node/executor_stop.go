@@ -7,13 +7,13 @@ import (
 	"time"
 
 	"pytasks/fsm"
+	"pytasks/node/failpoint"
 	"pytasks/taskpacks"
 )
 
-// maxResult bounds a result, in bytes of JSON.
-const maxResult = 1 << 20
-
-var errResultTooLarge = fmt.Errorf("the result is larger than %d bytes: return less, or store it elsewhere and return where", maxResult)
+func resultTooLarge(limit int64) error {
+	return fmt.Errorf("the result is larger than %d bytes (--max-result): return less, or store it elsewhere and return where", limit)
+}
 
 // failure turns a func's error into the outcome of its attempt.
 func failure(err error, timeout time.Duration) *fsm.Finish {
@@ -21,18 +21,32 @@ func failure(err error, timeout time.Duration) *fsm.Finish {
 		Type: taskpacks.ErrorType(err), Message: err.Error(),
 	}}
 	var p *taskpacks.PanicError
+	var code *taskpacks.Error
 	switch {
 	case errors.Is(err, errTimeout):
 		f.Reason, f.Error.Type = fsm.ReasonTimeout, "Timeout"
 		f.Error.Message = fmt.Sprintf("the attempt took longer than its timeout of %v", timeout)
 	case errors.As(err, &p):
 		f.Reason, f.Error.Traceback = fsm.ReasonPanic, p.Stack
+	case errors.As(err, &code):
+		f.Reason, f.Error.Traceback = code.Reason, code.Traceback
 	}
 	const longest = 8 << 10
 	if len(f.Error.Message) > longest {
 		f.Error.Message = f.Error.Message[:longest] + "..."
 	}
 	return f
+}
+
+// notReady hands an attempt back whose code is not here yet.
+func (e *executor) notReady(a *attempt) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.busy--
+	a.cancel()
+	if !a.dropped && a.state == attemptRunning && !e.closed {
+		e.release(a, fsm.ReasonNotStarted)
+	}
 }
 
 // counts returns how many slots are in use, and how many attempts wait for one.
@@ -61,7 +75,7 @@ func (e *executor) overrun() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, a := range e.attempts {
-		if a.state == attemptRunning && time.Since(a.started) > a.timeout+timeoutGrace {
+		if a.state == attemptRunning && !a.ended && time.Since(a.started) > a.timeout+timeoutGrace {
 			e.finished(a, failure(errTimeout, a.timeout))
 		}
 	}
@@ -95,16 +109,20 @@ func (e *executor) abandon() {
 		e.release(a, fsm.ReasonNotStarted)
 	}
 	for _, a := range e.attempts {
-		if a.state == attemptRunning {
+		if a.holdsSlot() {
 			a.cancel()
 			e.release(a, fsm.ReasonCutOff)
 		}
 	}
 }
 
+// holdsSlot says whether an attempt runs, or is about to. The executor's mu is held.
+func (a *attempt) holdsSlot() bool { return a.state == attemptLoading || a.state == attemptRunning }
+
 // drain finishes what is running and hands the rest back: at once what waits for
 // a slot, and what still runs when ctx ends. It returns when nothing is held.
 func (e *executor) drain(ctx context.Context) {
+	failpoint.Point("executor.handback.before")
 	e.mu.Lock()
 	for _, a := range e.takeQueue() {
 		e.release(a, fsm.ReasonNotStarted)
@@ -125,7 +143,7 @@ func (e *executor) drain(ctx context.Context) {
 	}
 	e.mu.Lock()
 	for _, a := range e.attempts {
-		if a.state == attemptRunning {
+		if a.holdsSlot() {
 			a.cancel()
 			e.release(a, fsm.ReasonDrain)
 		}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -71,7 +72,7 @@ func TestExecutorTellsTheCodeItsCall(t *testing.T) {
 	play(t, 1, func(t *testing.T, s *stage) {
 		s.assign(given(2, "echo", 5))
 		s.outcomes(1, 0)
-		if want := (taskpacks.Call{ID: "c", Attempt: 5, Node: "n"}); len(s.calls) != 1 || s.calls[0] != want {
+		if want := (taskpacks.Call{ID: "c", Attempt: 5, Node: "n"}); len(s.calls) != 1 || describe(s.calls[0]) != describe(want) {
 			t.Errorf("the code saw the call %+v, want %+v", s.calls, want)
 		}
 	})
@@ -220,8 +221,9 @@ func TestExecutorRemembersReported(t *testing.T) {
 	})
 }
 
-// TestExecutorReportsUntilAnswered: an attempt that the cluster has no place for is let
-// go; while nobody answers it is held.
+// TestExecutorReportsUntilAnswered: while nobody answers an attempt is held; one that the
+// cluster has no place for is held until the state shows that too, or the late news of
+// its beginning would run it again.
 func TestExecutorReportsUntilAnswered(t *testing.T) {
 	for _, err := range []error{fsm.ErrStale, fsm.ErrNotFound} {
 		play(t, 1, func(t *testing.T, s *stage) {
@@ -234,12 +236,19 @@ func TestExecutorReportsUntilAnswered(t *testing.T) {
 					return context.Cause(ctx)
 				}
 			}
-			s.assign(given(1, "echo", 1))
+			task := given(1, "echo", 1)
+			s.nudge(9, task)
 			time.Sleep(time.Hour)
 			s.outcomes(1, 0)
 			s.holds(0, 1)
 			answer <- err
+			s.holds(0, 1)
+			s.assign(task)
+			s.becomes(task, fsm.Status_PENDING)
 			s.holds(0, 0)
+			if got := s.starts.Load(); got != 1 {
+				t.Errorf("it ran %d times, want once", got)
+			}
 		})
 	}
 }
@@ -252,7 +261,7 @@ func TestExecutorBeforeRegistration(t *testing.T) {
 		nobodys.Place = nil
 		s.assign(nobodys, given(2, "echo", 1))
 		s.nudge(99, nobodys, given(2, "echo", 1))
-		s.resync([]*fsm.Task{nobodys})
+		s.resync(s.applied.Load(), []*fsm.Task{nobodys})
 		s.holds(0, 0)
 		if got := s.starts.Load(); got != 0 {
 			t.Errorf("%d were started, want none", got)
@@ -266,7 +275,7 @@ func TestExecutorResync(t *testing.T) {
 		s.assign(kept, gone, older)
 		elsewhere := given(5, "waits", 1)
 		elsewhere.Place = &fsm.Place{Node: here.Node + 1, Boot: 1}
-		s.resync([]*fsm.Task{given(1, "waits", 2), given(3, "waits", 2), given(4, "waits", 1), elsewhere})
+		s.resync(s.applied.Load(), []*fsm.Task{given(1, "waits", 2), given(3, "waits", 2), given(4, "waits", 1), elsewhere})
 		s.holds(3, 3)
 		for id, want := range map[string]bool{"b": false, "c": true, "d": true} {
 			if got := s.cause(id); errors.Is(got, context.Canceled) != want {
@@ -282,3 +291,59 @@ func TestExecutorResync(t *testing.T) {
 		}
 	})
 }
+
+// TestExecutorStartsNothingOld: where the log is behind the leader's, what it shows as
+// assigned may be over; it is not started before the log has come to where the leader
+// was. What the leader itself tells of is.
+func TestExecutorStartsNothingOld(t *testing.T) {
+	play(t, 4, func(t *testing.T, s *stage) {
+		over, still, told := given(1, "echo", 1), given(2, "echo", 1), given(3, "echo", 1)
+		s.hear(4)
+		s.assign(over, still)
+		s.nudge(9, told)
+		s.outcomes(1, 0)
+		if got := s.rep.finished[0].Key[15]; got != 3 {
+			t.Errorf("task %d ran, want the one that the leader told of", got)
+		}
+		s.becomes(over, fsm.Status_PENDING)
+		s.outcomes(1, 0)
+		s.becomes(told, fsm.Status_SUCCESS) // index 4
+		s.outcomes(2, 0)
+		if got := s.rep.finished[1].Key[15]; got != 2 {
+			t.Errorf("task %d ran, want the one that is still assigned", got)
+		}
+	})
+}
+
+// TestExecutorStartsNothingCutOff: a node that no leader has answered for long starts
+// nothing, whoever told of it, until one does.
+func TestExecutorStartsNothingCutOff(t *testing.T) {
+	play(t, 4, func(t *testing.T, s *stage) {
+		time.Sleep(selfFence + time.Second)
+		task := given(1, "echo", 1)
+		s.nudge(9, task)
+		s.assign(given(2, "echo", 1))
+		s.outcomes(0, 0)
+		s.hear(1)
+		s.outcomes(2, 0)
+	})
+}
+
+// TestExecutorResyncBehindNudge: a snapshot that is older than what the leader has told of
+// ends nothing of that, or the log would begin it anew.
+func TestExecutorResyncBehindNudge(t *testing.T) {
+	play(t, 4, func(t *testing.T, s *stage) {
+		task := given(1, "echo", 1)
+		s.nudge(9, task)
+		s.outcomes(1, 0)
+		s.resync(5, nil)
+		s.holds(0, 1)
+		s.assign(task)
+		s.outcomes(1, 0)
+		s.resync(9, nil)
+		s.holds(0, 0)
+	})
+}
+
+// describe is what identifies a call.
+func describe(c taskpacks.Call) string { return fmt.Sprint(c.ID, c.Attempt, c.Node) }

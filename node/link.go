@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"pytasks/cluster"
 	"pytasks/fsm"
+	"pytasks/node/failpoint"
 	"pytasks/scheduler"
 )
 
@@ -17,8 +19,10 @@ const (
 	methodDo        = "do"        // Batch -> Outcomes, at the leader
 	methodTask      = "task"      // id -> Task, at the leader
 	methodWait      = "wait"      // id -> Task when it is final, at the leader
-	methodHeartbeat = "heartbeat" // Heartbeat -> nothing, at the leader
+	methodName      = "name"      // number -> name of a node, at the leader
+	methodHeartbeat = "heartbeat" // Heartbeat -> index that the leader has applied, at the leader
 	methodNudge     = "nudge"     // Nudge -> nothing, at any node
+	methodLog       = "log"       // logRequest -> a part of an attempt's log, at the node that runs it
 )
 
 // nudgeTimeout bounds a nudge: later the log has done its work.
@@ -34,8 +38,9 @@ type link struct {
 	self    string        // node id
 	ready   chan struct{} // closed when all of the above is set
 
-	mu    sync.Mutex
-	loads map[string]uint8 // gossiped pressure by node id; guarded by mu
+	mu     sync.Mutex
+	loads  map[string]uint8     // gossiped pressure by node id; guarded by mu
+	failed map[string]time.Time // since when gossip holds nodes for failed; guarded by mu
 }
 
 // handlers are the calls that other nodes may make.
@@ -52,11 +57,8 @@ func (l *link) handlers() map[string]cluster.Handler {
 			}
 			return (&fsm.Outcomes{Outcomes: outs}).MarshalVT()
 		},
-		methodTask: func(_ context.Context, _ string, body []byte) ([]byte, error) {
-			if !l.cluster.IsLeader() {
-				return nil, fsm.ErrNoLeader
-			}
-			t, err := l.state.Task(string(body))
+		methodTask: func(ctx context.Context, _ string, body []byte) ([]byte, error) {
+			t, err := l.taskHere(ctx, string(body))
 			if err != nil {
 				return nil, err
 			}
@@ -69,12 +71,24 @@ func (l *link) handlers() map[string]cluster.Handler {
 			}
 			return t.MarshalVT()
 		},
+		methodName: func(_ context.Context, _ string, body []byte) ([]byte, error) {
+			if !l.cluster.IsLeader() {
+				return nil, fsm.ErrNoLeader
+			}
+			if len(body) != 4 {
+				return nil, fmt.Errorf("number of %d bytes", len(body))
+			}
+			return []byte(l.state.Node(binary.BigEndian.Uint32(body)).GetName()), nil
+		},
 		methodHeartbeat: func(_ context.Context, _ string, body []byte) ([]byte, error) {
 			h := new(fsm.Heartbeat)
 			if err := h.UnmarshalVT(body); err != nil {
 				return nil, fmt.Errorf("decode heartbeat: %w", err)
 			}
-			return nil, l.sched.Heartbeat(h)
+			if err := l.sched.Heartbeat(h); err != nil {
+				return nil, err
+			}
+			return binary.BigEndian.AppendUint64(nil, l.state.Applied()), nil
 		},
 		methodNudge: func(_ context.Context, _ string, body []byte) ([]byte, error) {
 			n := new(fsm.Nudge)
@@ -84,9 +98,16 @@ func (l *link) handlers() map[string]cluster.Handler {
 			l.exec.offer(n)
 			return nil, nil
 		},
+		methodLog: func(ctx context.Context, _ string, body []byte) ([]byte, error) { return l.logHere(ctx, body) },
 	}
+	return handlers
+}
+
+// whenReady returns handlers that wait until the node is whole: calls may come before.
+func (l *link) whenReady(handlers map[string]cluster.Handler) map[string]cluster.Handler {
+	waiting := make(map[string]cluster.Handler, len(handlers))
 	for method, h := range handlers {
-		handlers[method] = func(ctx context.Context, from string, body []byte) ([]byte, error) {
+		waiting[method] = func(ctx context.Context, from string, body []byte) ([]byte, error) {
 			select {
 			case <-l.ready:
 				return h(ctx, from, body)
@@ -95,15 +116,48 @@ func (l *link) handlers() map[string]cluster.Handler {
 			}
 		}
 	}
-	return handlers
+	return waiting
 }
 
-// waitHere waits for a task on the leader, which knows of it if anybody does.
-func (l *link) waitHere(ctx context.Context, id string) (*fsm.Task, error) {
+// taskHere returns a task's record on the leader, which knows of it if anybody does.
+func (l *link) taskHere(ctx context.Context, id string) (*fsm.Task, error) {
 	if !l.cluster.IsLeader() {
 		return nil, fsm.ErrNoLeader
 	}
-	if _, err := l.state.Task(id); err != nil {
+	t, err := l.state.Task(id)
+	if err == nil {
+		return l.withProgress(t), nil
+	}
+	if !errors.Is(err, fsm.ErrNotFound) {
+		return nil, err
+	}
+	// A leader that has been deposed may not have noticed: then the next one may have
+	// what this one does not.
+	index, err := l.cluster.ReadIndex(ctx)
+	if err != nil {
+		return nil, fsm.ErrNoLeader
+	}
+	if err := l.state.WaitApplied(ctx, index); err != nil {
+		return nil, fsm.ErrNoLeader
+	}
+	return l.state.Task(id)
+}
+
+// withProgress adds to a record what the leader knows of the progress of its attempt.
+func (l *link) withProgress(t *fsm.Task) *fsm.Task {
+	if t.Status != fsm.Status_STARTED {
+		return t
+	}
+	p := l.sched.Progress(fsm.Key(t.Key), t.Attempt)
+	if p == nil {
+		return t
+	}
+	return t.WithProgress(p)
+}
+
+// waitHere waits for a task on the leader.
+func (l *link) waitHere(ctx context.Context, id string) (*fsm.Task, error) {
+	if _, err := l.taskHere(ctx, id); err != nil {
 		return nil, err
 	}
 	return l.state.WaitFinished(ctx, id)
@@ -122,6 +176,7 @@ func (l *link) Do(ctx context.Context, cmds []*fsm.Command) ([]*fsm.Outcome, err
 	if err != nil {
 		return nil, outcomeOf(err)
 	}
+	failpoint.Point("link.forward.after")
 	outs := new(fsm.Outcomes)
 	if err := outs.UnmarshalVT(answer); err != nil {
 		return nil, fmt.Errorf("decode outcomes: %w", err)
@@ -174,6 +229,17 @@ func (l *link) Nudge(id string, n *fsm.Nudge) {
 	}()
 }
 
+// Silent returns for how long gossip has held a node for failed; see
+// scheduler.Cluster.
+func (l *link) Silent(id string) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if since, ok := l.failed[id]; ok {
+		return time.Since(since)
+	}
+	return 0
+}
+
 // Pressure returns how busy a node says its machine is; see scheduler.Cluster.
 func (l *link) Pressure(id string) uint8 {
 	l.mu.Lock()
@@ -181,20 +247,26 @@ func (l *link) Pressure(id string) uint8 {
 	return l.loads[id]
 }
 
+// Votes says whether a node's disk counts for the majority; see scheduler.Cluster.
+func (l *link) Votes(id string) bool { return l.cluster.Votes(id) }
+
 // watchMembers keeps the nodes' pressure, and has the leader look after members
 // that gossip lost.
 func (l *link) watchMembers(ctx context.Context) {
 	for {
 		changed := l.cluster.MembersChanged()
-		loads := map[string]uint8{}
+		loads, failed := map[string]uint8{}, map[string]time.Time{}
 		for _, m := range l.cluster.Members() {
 			loads[m.ID] = m.Load
+			if m.Status == cluster.Failed && !m.Since.IsZero() {
+				failed[m.ID] = m.Since
+			}
 			if m.Status != cluster.Alive {
 				l.sched.Suspect(m.ID)
 			}
 		}
 		l.mu.Lock()
-		l.loads = loads
+		l.loads, l.failed = loads, failed
 		l.mu.Unlock()
 		select {
 		case <-changed:

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +15,11 @@ import (
 
 const (
 	heartbeatEvery = time.Second
+	// retryHeartbeat is how soon a heartbeat that failed is sent again: a new leader
+	// gives no work to nodes that it has not heard of.
+	retryHeartbeat = 100 * time.Millisecond
+	// progressPause is how often the leader hears of the progress of tasks, at most.
+	progressPause = 200 * time.Millisecond
 	// selfFence is how long a node works on without an answer from a leader. It is
 	// shorter than the leader's lease, so that a task does not run twice because
 	// its node was cut off.
@@ -26,13 +33,19 @@ const (
 
 // membership keeps this node registered and known to be alive.
 type membership struct {
-	up    *fsm.NodeUp
+	up    func() (*fsm.NodeUp, error) // what this start of the node is to be known for
+	boot  uint64
+	name  string
+	packs *packs
 	queue *fsm.Queue
 	link  *link
 	exec  *executor
+	disk  *disk
 	log   *slog.Logger
+	now   func() time.Time // this node's clock
 
-	at atomic.Pointer[fsm.Start] // nil until registered
+	at   atomic.Pointer[fsm.Start] // nil until registered
+	said []byte                    // what the record says of this node's packs; Run only
 }
 
 // registered says whether the cluster has taken this start of the node in, and
@@ -45,17 +58,21 @@ func (m *membership) registered() bool {
 // Run registers the node, then tells the leader every second that it lives. When
 // no leader answers for long, or the leader has given it up, it stops its tasks.
 func (m *membership) Run(ctx context.Context) error {
-	if err := m.register(ctx); err != nil {
+	if err := m.register(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
-	tick := time.NewTicker(heartbeatEvery)
-	defer tick.Stop()
-	heard, cutOff := time.Now(), false
+	next := time.NewTimer(0)
+	defer next.Stop()
+	heard, cutOff, unsaid := time.Now(), false, false
 	for {
 		changed := m.link.cluster.LeaderChanged()
-		err := m.heartbeat(ctx)
+		if unsaid {
+			unsaid = m.sayPacks(ctx) != nil
+		}
+		index, err := m.heartbeat(ctx)
 		switch {
 		case err == nil:
+			m.exec.hear(index)
 			if cutOff {
 				m.log.Info("leader reached again")
 			}
@@ -63,7 +80,7 @@ func (m *membership) Run(ctx context.Context) error {
 		case errors.Is(err, fsm.ErrStale):
 			m.log.Warn("given up by the leader, registering again")
 			m.exec.abandon()
-			if err := m.register(ctx); err != nil {
+			if err := m.register(ctx); err != nil || ctx.Err() != nil {
 				return err
 			}
 			heard, cutOff = time.Now(), false
@@ -73,32 +90,65 @@ func (m *membership) Run(ctx context.Context) error {
 			m.exec.abandon()
 			cutOff = true
 		}
+		next.Reset(heartbeatEvery)
+		if err != nil || unsaid {
+			next.Reset(retryHeartbeat)
+		}
 		select {
-		case <-tick.C:
+		case <-next.C:
 		case <-changed:
+		case <-m.packs.changed:
+			unsaid = true
+		case <-m.exec.told: // soon, yet not each step that a task tells of
+			if pause(ctx, progressPause) != nil {
+				return nil
+			}
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// register makes this start of the node known, however long that takes.
+// sayPacks tells the cluster which packs this node can run now.
+func (m *membership) sayPacks(ctx context.Context) error {
+	text, err := m.packs.manifest()
+	if err == nil && !bytes.Equal(text, m.said) {
+		ctx, cancel := context.WithTimeout(ctx, heartbeatEvery)
+		defer cancel()
+		if err = m.queue.NodePacks(ctx, &fsm.NodePacks{Place: m.place(*m.at.Load()), Packs: text}); err == nil {
+			m.said = text
+		}
+	}
+	if err != nil {
+		m.log.Debug("packs not told", "err", err)
+	}
+	return err
+}
+
+// register makes this start of the node known, however long that takes. It returns nil
+// without it when ctx ends.
 func (m *membership) register(ctx context.Context) error {
 	since := time.Now()
 	for {
 		changed := m.link.cluster.LeaderChanged()
 		tryCtx, cancel := context.WithTimeout(ctx, registerTimeout)
-		number, err := m.queue.NodeUp(tryCtx, m.up)
+		up, err := m.up()
+		if err != nil {
+			cancel()
+			return err
+		}
+		number, err := m.queue.NodeUp(tryCtx, up)
 		cancel()
 		switch {
 		case err == nil:
-			at := fsm.Start{Node: number, Boot: m.up.Boot}
+			at := fsm.Start{Node: number, Boot: m.boot}
 			m.exec.register(at)
+			m.said = up.Packs
 			m.at.Store(&at)
 			m.log.Info("node registered", "number", number)
 			return nil
 		case errors.Is(err, fsm.ErrNameTaken) && time.Since(since) > nameTakenFor:
-			return fmt.Errorf("the name %q belongs to another node of this cluster that is alive: choose another --name", m.up.Name)
+			return fmt.Errorf("the name %q belongs to another node of this cluster that is alive: choose another --name", m.name)
 		case errors.Is(err, fsm.ErrMisfit):
 			return fmt.Errorf("the cluster knows a later start of this node: the data directory is an old copy; start with an empty one")
 		}
@@ -112,21 +162,32 @@ func (m *membership) register(ctx context.Context) error {
 	}
 }
 
-func (m *membership) heartbeat(ctx context.Context) error {
+// heartbeat tells the leader that this node lives, and returns the index that the leader
+// has applied.
+func (m *membership) heartbeat(ctx context.Context) (index uint64, err error) {
 	at := m.at.Load()
 	busy, queued := m.exec.counts()
-	h := &fsm.Heartbeat{Place: m.place(*at), Busy: uint32(busy), Queued: uint32(queued)}
+	h := &fsm.Heartbeat{
+		Place: m.place(*at), Busy: uint32(busy), Queued: uint32(queued),
+		DiskLow: m.disk.low.Load(), ClockMs: m.now().UnixMilli(), Progress: m.exec.progress(),
+	}
 	if m.link.cluster.IsLeader() {
-		return m.link.sched.Heartbeat(h)
+		return m.link.state.Applied(), m.link.sched.Heartbeat(h)
 	}
 	body, err := h.MarshalVT()
 	if err != nil {
-		return fmt.Errorf("encode heartbeat: %w", err)
+		return 0, fmt.Errorf("encode heartbeat: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, heartbeatEvery)
 	defer cancel()
-	_, err = m.link.cluster.CallLeader(ctx, methodHeartbeat, body)
-	return err
+	answer, err := m.link.cluster.CallLeader(ctx, methodHeartbeat, body)
+	if err != nil {
+		return 0, err
+	}
+	if len(answer) != 8 {
+		return 0, fmt.Errorf("answer to heartbeat of %d bytes", len(answer))
+	}
+	return binary.BigEndian.Uint64(answer), nil
 }
 
 func (m *membership) place(at fsm.Start) *fsm.Place { return &fsm.Place{Node: at.Node, Boot: at.Boot} }

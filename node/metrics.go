@@ -22,12 +22,15 @@ func registerMetrics(r prometheus.Registerer, n *Node) {
 	})
 	gauge("pytasks_state_bytes", "Size of this node's state file.", func() float64 { return float64(n.state.Size()) })
 	gauge("pytasks_state_applied_index", "Log index that this node's state has applied.", func() float64 { return float64(n.state.Applied()) })
+	gauge("pytasks_disk_free_bytes", "Free space on the disk of this node's data directory.", func() float64 { return float64(n.disk.free.Load()) })
+	gauge("pytasks_blobs", "Blobs on this node's disk, counted once a minute.", func() float64 { return float64(n.blobs.found.Load()) })
+	gauge("pytasks_blob_bytes", "Size of the blobs on this node's disk, counted once a minute.", func() float64 { return float64(n.blobs.bytes.Load()) })
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "pytasks_build_info", Help: "Always 1; the labels say what is running.",
 		ConstLabels: prometheus.Labels{"version": buildVersion()},
 	})
 	build.Set(1)
-	r.MustRegister(build, &taskCollector{n})
+	r.MustRegister(build, n.blobs.failures, &taskCollector{n})
 }
 
 var tasksDesc = prometheus.NewDesc("pytasks_tasks",

@@ -2,58 +2,78 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof"
-	"os"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"pytasks/cluster"
+	"pytasks/cluster/secret"
 	"pytasks/fsm"
 	"pytasks/httpapi"
 	"pytasks/scheduler"
 	"pytasks/taskpacks"
 )
 
+// writeTimeout is how long a request may take from its headers to the end of its answer, unless its handler asks for more:
+// a client that does not read its answers is hung up on.
+const writeTimeout = 2 * time.Minute
+
 // Node is one member of the cluster: API, queue, scheduler and executor.
 type Node struct {
 	cfg      Config
+	host     host
 	log      *slog.Logger
 	dir      *dataDir
+	disk     *disk
 	state    *fsm.State
 	queue    *fsm.Queue
 	sched    *scheduler.Scheduler
 	exec     *executor
+	packs    *packs
+	blobs    *blobs
+	install  *installer
 	cluster  *cluster.Cluster
 	link     *link
 	members  *membership
+	secrets  *secrets
+	keeper   *keeper
 	listener net.Listener
 	server   *http.Server
+
+	certificate *certificate         // for HTTPS, nil = plain HTTP
+	identity    *secret.FileIdentity // of operators' own PKI, nil = made of the secret
 
 	draining context.Context // ends when the node stops taking requests
 	drain    context.CancelFunc
 	fatal    chan error // why the node must stop; capacity 1
 	undo     []func() error
-	closed   sync.Once
+
+	lastAnswers atomic.Bool // the node is about to close its clients' connections
+	closing     atomic.Bool
+	closed      chan struct{} // closed when Close has ended
 }
 
 // New builds a node and binds its ports: from top to bottom, each part on those
 // above it, each with its undoing. Run makes it work. Errors are sentences for
 // operators.
-func New(ctx context.Context, cfg Config, packs ...taskpacks.Pack) (_ *Node, err error) {
+func New(ctx context.Context, cfg Config, packs ...taskpacks.Pack) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, log: newLogger(cfg, os.Stderr), fatal: make(chan error, 1)}
+	return newNode(ctx, cfg, thisMachine(), packs...)
+}
+
+// newNode is New on a given host, of a valid configuration.
+func newNode(ctx context.Context, cfg Config, on host, packs ...taskpacks.Pack) (_ *Node, err error) {
+	n := &Node{cfg: cfg, host: on, log: newLogger(cfg, on.logs), fatal: make(chan error, 1), closed: make(chan struct{})}
 	n.draining, n.drain = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
@@ -68,19 +88,20 @@ func New(ctx context.Context, cfg Config, packs ...taskpacks.Pack) (_ *Node, err
 	if err != nil {
 		return nil, fmt.Errorf("task packs: %w", err)
 	}
-	manifestText, err := json.Marshal(funcs.Manifest())
-	if err != nil {
-		return nil, fmt.Errorf("task packs: %w", err)
+	if n.disk, err = openDisk(cfg.DataDir, cfg.MinFreeDisk, on.free, n.log.With("component", "disk")); err != nil {
+		return nil, err
 	}
 	if n.dir, err = openDataDir(cfg.DataDir); err != nil {
 		return nil, err
 	}
 	n.onClose(n.dir.Close)
 
-	if n.listener, err = net.Listen("tcp", cfg.HTTP); err != nil {
-		return nil, fmt.Errorf("listen for HTTP on %s: %w: is another node running? choose another --http", cfg.HTTP, err)
+	if err := n.openHTTP(); err != nil {
+		return nil, err
 	}
-	n.onClose(func() error { return ignoreClosed(n.listener.Close()) })
+	if n.secrets, err = openSecrets(cfg.DataDir, cfg.Secrets, n.log.With("component", "secrets")); err != nil {
+		return nil, err
+	}
 
 	// The state, and who is told of its changes.
 	stateDir, err := n.dir.sub("state")
@@ -89,19 +110,24 @@ func New(ctx context.Context, cfg Config, packs ...taskpacks.Pack) (_ *Node, err
 	}
 	specs := newCatalog(funcs, n.log)
 	n.state, err = fsm.Open(fsm.Config{
-		Dir: stateDir, Logger: n.log.With("component", "fsm"), Fatal: n.fail,
+		Dir: stateDir, Logger: n.log.With("component", "fsm"), Fatal: n.fail, BootID: on.bootID,
 		Observe: func(c fsm.Changes) { n.observe(c, specs) },
 	})
 	if err != nil {
 		return nil, err
 	}
 	n.onClose(n.state.Close)
-	specs.read(n.state.Nodes())
+	specs.read(n.state.Nodes(), n.state.Packs())
+
+	// The code that tasks run, of other processes and in this one.
+	if err := n.openPacks(funcs); err != nil {
+		return nil, err
+	}
 
 	// The parts that work on it, joined by the link.
 	n.link = &link{state: n.state, self: n.dir.ID, ready: make(chan struct{})}
 	n.queue = fsm.NewQueue(n.link, n.log.With("component", "queue"))
-	n.exec = newExecutor(cfg, funcs, n.queue, n.state.Applied, n.log)
+	n.exec = newExecutor(cfg, n.packs, n.blobs, &reports{n.queue, n.blobs}, n.state.Applied, n.log)
 	n.onClose(func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
@@ -109,24 +135,41 @@ func New(ctx context.Context, cfg Config, packs ...taskpacks.Pack) (_ *Node, err
 		return nil
 	})
 	n.sched = scheduler.New(scheduler.Config{
-		State: n.state, Cluster: n.link, Packs: packNames(n.log),
+		State: n.state, Cluster: n.link, Packs: packKeys(n.log),
 		KeepFinished: cfg.KeepFinished, MaxFinished: cfg.MaxFinished, MaxFinishedBytes: cfg.MaxFinishedBytes,
-		MaxQueued: cfg.MaxQueued, MaxQueuedBytes: cfg.MaxQueuedBytes,
+		KeepAudit: cfg.KeepAudit, MaxAuditBytes: cfg.MaxAuditBytes,
+		MaxQueued: cfg.MaxQueued, MaxQueuedBytes: cfg.MaxQueuedBytes, Now: on.now,
 		Logger: n.log.With("component", "scheduler"), Registry: registry,
 	})
 
+	n.secrets.state, n.keeper = n.state, n.newKeeper()
+	n.members = &membership{
+		up: n.up, boot: n.dir.Boot, name: cfg.Name, packs: n.packs,
+		queue: n.queue, link: n.link, exec: n.exec, disk: n.disk, log: n.log.With("component", "membership"), now: on.now,
+	}
 	raftDir, err := n.dir.sub("cluster")
 	if err != nil {
 		return nil, err
 	}
-	n.cluster, err = cluster.Open(ctx, cluster.Config{
+	clusterCfg := cluster.Config{
 		Dir: raftDir, ID: n.dir.ID, Boot: n.dir.Boot, Name: cfg.Name,
 		GossipAddr: cfg.Gossip, Addr: cfg.Cluster, Advertise: cfg.Advertise,
 		Join: cfg.Join, BootstrapExpect: cfg.BootstrapExpect, MaxVoters: cfg.MaxVoters,
-		FSM: n.state.FSM(), Applied: n.state.Applied, StateSize: n.state.Size,
-		Handlers: n.link.handlers(), OnLinkDown: n.sched.Suspect, Fatal: n.fail,
-		Logger: n.log, Registry: registry,
-	})
+		Secrets: n.secrets.ring,
+		FSM:     n.state.FSM(), Applied: n.state.Applied, StateSize: n.state.Size,
+		Handlers: n.handlers(), OnLinkDown: n.sched.Suspect, Fatal: n.fail,
+		Network: on.network, OpenLog: on.openLog, Logger: n.log, Registry: registry,
+	}
+	if cfg.TLSCert != "" {
+		if n.identity, err = secret.NewFileIdentity(cfg.TLSCA, cfg.TLSCert, cfg.TLSKey); err != nil {
+			return nil, err
+		}
+		clusterCfg.Identity = n.identity
+	}
+	if on.tune != nil {
+		on.tune(&clusterCfg)
+	}
+	n.cluster, err = cluster.Open(ctx, clusterCfg)
 	if err != nil {
 		return nil, err
 	}
@@ -134,27 +177,32 @@ func New(ctx context.Context, cfg Config, packs ...taskpacks.Pack) (_ *Node, err
 	n.link.cluster, n.link.sched, n.link.exec = n.cluster, n.sched, n.exec
 	close(n.link.ready)
 
-	n.members = &membership{
-		up: &fsm.NodeUp{
-			Id: n.dir.ID, Name: cfg.Name, Boot: n.dir.Boot, Slots: uint32(cfg.Slots),
-			Packs: manifestText, Http: n.URL(), Version: buildVersion(),
-		},
-		queue: n.queue, link: n.link, exec: n.exec, log: n.log.With("component", "membership"),
-	}
 	registerMetrics(registry, n)
 
-	api := httpapi.New(httpapi.Options{
-		Tasks:   &tasks{Queue: n.queue, link: n.link, state: n.state, draining: n.draining},
-		Catalog: specs,
+	records := &tasks{
+		Queue: n.queue, link: n.link, state: n.state, blobs: n.blobs, draining: n.draining,
+		names: &names{state: n.state, ask: func(ctx context.Context, number []byte) ([]byte, error) {
+			return n.cluster.CallLeader(ctx, methodName, number)
+		}},
+	}
+	n.blobs.caught, n.keeper.caught = records.catchUp, records.catchUp
+	n.install = n.newInstaller(records.catchUp)
+	options := httpapi.Options{
+		Tasks: records, Catalog: specs, Packs: n.install,
 		Cluster: &view{
-			cluster: n.cluster, state: n.state, queue: n.queue, dir: cfg.DataDir, log: n.log, name: cfg.Name,
+			cluster: n.cluster, state: n.state, queue: n.queue, disk: n.disk, log: n.log, name: cfg.Name,
 			registered: n.members.registered, draining: n.draining,
 		},
-		Logger: n.log, Registry: registry, Version: buildVersion(), MaxBody: cfg.MaxBody, CORSOrigins: cfg.CORSOrigins,
-	})
+		Logger: n.log, Registry: registry, Version: buildVersion(), CORSOrigins: cfg.CORSOrigins,
+		MaxBody: cfg.MaxBody, MaxArgs: cfg.MaxArgs, MaxPack: cfg.MaxPack, Now: on.now,
+	}
+	if err := n.openPeople(&options, records.catchUp); err != nil {
+		return nil, err
+	}
+	api := httpapi.New(options)
 	n.server = &http.Server{
-		Handler: withPprof(cfg.Pprof, api), ErrorLog: slog.NewLogLogger(n.log.With("component", "http").Handler(), slog.LevelDebug),
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 90 * time.Second, MaxHeaderBytes: 16 << 10,
+		Handler: endingConnections(&n.lastAnswers, withDebug(cfg.Pprof, n.state, api)), ErrorLog: slog.NewLogLogger(n.log.With("component", "http").Handler(), slog.LevelDebug),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: time.Minute, WriteTimeout: writeTimeout, IdleTimeout: 90 * time.Second, MaxHeaderBytes: 16 << 10,
 	}
 	return n, nil
 }
@@ -165,18 +213,18 @@ func (n *Node) onClose(f func() error) { n.undo = append(n.undo, f) }
 // Close stops what New started, without handing anything over. It is safe to call
 // twice, and after Run.
 func (n *Node) Close() error {
+	if n.closing.Swap(true) {
+		<-n.closed
+		return nil
+	}
+	defer close(n.closed)
+	n.drain()
 	var errs []error
-	n.closed.Do(func() {
-		n.drain()
-		for i := len(n.undo) - 1; i >= 0; i-- {
-			errs = append(errs, n.undo[i]())
-		}
-	})
+	for i := len(n.undo) - 1; i >= 0; i-- {
+		errs = append(errs, n.undo[i]())
+	}
 	return errors.Join(errs...)
 }
-
-// URL is where the node's REST API is.
-func (n *Node) URL() string { return "http://" + n.listener.Addr().String() }
 
 // fail ends Run with the error that makes going on impossible. The first counts.
 func (n *Node) fail(err error) {
@@ -189,21 +237,29 @@ func (n *Node) fail(err error) {
 // observe passes on what the log changed. It runs where the log is applied, so
 // everything here is quick.
 func (n *Node) observe(c fsm.Changes, specs *catalog) {
-	if c.Nodes {
-		specs.read(n.state.Nodes())
+	if c.Nodes || c.Packs {
+		specs.read(n.state.Nodes(), n.state.Packs())
+	}
+	if c.Packs || c.Reset {
+		n.packs.observe()
+	}
+	if c.Users || c.Keys || c.Rotation || c.Reset {
+		poke(n.secrets.changed)
+		poke(n.keeper.changed)
 	}
 	if c.Reset {
-		n.resync()
+		n.resync(c.Index)
 	}
+	n.blobs.observe(c)
 	n.exec.observe(c)
 	n.sched.Observe(c)
 }
 
 // resync shows the executor what a snapshot says this node is to run.
-func (n *Node) resync() {
+func (n *Node) resync(index uint64) {
 	at := n.members.at.Load()
 	if at == nil {
-		return
+		return // a node gets nothing before it is registered
 	}
 	var mine []*fsm.Task
 	for _, a := range n.state.Assigned(at.Node) {
@@ -211,17 +267,7 @@ func (n *Node) resync() {
 			mine = append(mine, t)
 		}
 	}
-	n.exec.resync(mine)
-}
-
-func packNames(log *slog.Logger) func(*fsm.Node) []string {
-	return func(n *fsm.Node) []string {
-		var names []string
-		for _, p := range manifest(n, log) {
-			names = append(names, p.Name)
-		}
-		return names
-	}
+	n.exec.resync(index, mine)
 }
 
 func newLogger(cfg Config, w io.Writer) *slog.Logger {
@@ -232,20 +278,6 @@ func newLogger(cfg Config, w io.Writer) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(w, opts)).With("name", cfg.Name)
 	}
 	return slog.New(slog.NewTextHandler(w, opts)).With("name", cfg.Name)
-}
-
-// withPprof adds the profiler, for addresses that only this machine reaches.
-func withPprof(on bool, h http.Handler) http.Handler {
-	if !on {
-		return h
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.Handle("/", h)
-	return mux
 }
 
 func ignoreClosed(err error) error {

@@ -69,8 +69,8 @@ func (p *process) must(want int, method, path, body string, headers ...string) a
 }
 
 // read reads JSON from a path.
-func (p *process) read(path string, into any) error {
-	a, err := send(p, http.MethodGet, path, "")
+func (p *process) read(path string, into any, headers ...string) error {
+	a, err := send(p, http.MethodGet, path, "", headers...)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (p *process) finished(id string, within time.Duration) *taskView {
 		if err != nil {
 			return err
 		}
-		task = new(taskView)
+		task = &taskView{raw: a.body}
 		if err := json.Unmarshal(a.body, task); err != nil || !task.finished() {
 			return fmt.Errorf("%v", a)
 		}

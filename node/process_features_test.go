@@ -12,7 +12,7 @@ import (
 
 // TestProcessFeatures: what a task may ask for, over three nodes.
 func TestProcessFeatures(t *testing.T) {
-	ps := startCluster(t, 3, "--slots", "4")
+	ps := startCluster(t, 3, "--slots", "4", "--max-args", "1MiB")
 	ps.workersReady()
 	for name, story := range map[string]func(*testing.T, processes){
 		"retry until exhausted": retryStory, "timeout": timeoutStory, "delay and eta": delayStory,

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pytasks/cluster/secret"
 )
 
 // program is the binary that the process tests start, built once per test run.
@@ -31,11 +33,23 @@ type program struct {
 var theProgram program
 
 func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "pytasks-tokens-")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("XDG_RUNTIME_DIR", dir) // where nodes leave tokens for command lines
 	code := m.Run()
+	os.RemoveAll(dir)
 	if theProgram.dir != "" {
 		os.RemoveAll(theProgram.dir)
 	}
 	os.Exit(code)
+}
+
+// raceDetected says whether this test, and so the program, has the race detector.
+func raceDetected() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // buildProgram returns the path of the program, built with the race detector if this
@@ -48,7 +62,7 @@ func buildProgram(t *testing.T) string {
 		}
 		theProgram.path = filepath.Join(theProgram.dir, "pytasks")
 		args := []string{"build", "-o", theProgram.path}
-		if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		if raceDetected() {
 			args = append(args, "-race")
 		}
 		cmd := exec.Command("go", append(args, "pytasks")...)
@@ -72,16 +86,20 @@ type process struct {
 	gossip  string
 	cluster string
 	flags   []string // beside its name, folder and addresses
+	env     []string // over that of the test, "KEY=value"
 
 	cmd   *exec.Cmd     // of the current or last start; nil before the first
 	ended chan struct{} // closed when that has ended
 	err   error         // how; read after ended
 }
 
+// testSecret is that of all nodes which a test gives no other.
+var testSecret = sync.OnceValue(secret.New)
+
 // newProcess returns a node with free ports that is not started yet.
 func newProcess(t *testing.T, name string, flags ...string) *process {
 	t.Helper()
-	p := &process{t: t, program: buildProgram(t), name: name, dir: t.TempDir(), flags: flags}
+	p := &process{t: t, program: buildProgram(t), name: name, dir: t.TempDir(), flags: flags, env: []string{"PYTASKS_SECRET=" + testSecret().Text()}}
 	p.newPorts()
 	t.Cleanup(func() {
 		p.kill()
@@ -125,6 +143,7 @@ func (p *process) run(args ...string) {
 			p.cmd.Env = append(p.cmd.Env, setting)
 		}
 	}
+	p.cmd.Env = append(p.cmd.Env, p.env...)
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatalf("start %s: %v", p.name, err)
 	}
@@ -322,25 +341,33 @@ func eventually(t *testing.T, within time.Duration, what string, try func() erro
 	}
 }
 
+// givenPorts holds the ports that testAddrs has returned.
+var givenPorts sync.Map
+
 // testAddrs returns addresses on loopback on which nobody listens. Their ports are not
 // among those that the system gives to clients, so that they are still free when a
-// node starts on them for the second time.
+// node starts on them for the second time, and no port is returned twice, as the node
+// that it was for may be about to start.
 func testAddrs(t *testing.T, count int) []string {
 	t.Helper()
 	const first, last = 10_000, 32_000
 	var addrs []string
 	for range 1000 {
-		addr := fmt.Sprintf("127.0.0.1:%d", first+rand.N(last-first))
+		port := first + rand.N(last-first)
+		if _, given := givenPorts.LoadOrStore(port, true); given {
+			continue
+		}
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
 		tcp, err := net.Listen("tcp", addr)
 		if err != nil {
 			continue
 		}
-		defer tcp.Close() // only at the end, so that no port is found twice
+		tcp.Close()
 		udp, err := net.ListenPacket("udp", addr)
 		if err != nil {
 			continue
 		}
-		defer udp.Close()
+		udp.Close()
 		if addrs = append(addrs, addr); len(addrs) == count {
 			return addrs
 		}

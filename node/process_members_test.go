@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"strings"
 	"testing"
 	"time"
 )
@@ -77,7 +79,7 @@ func (p *process) remove(t *testing.T, through *process, api bool) {
 	t.Helper()
 	eventually(t, 20*time.Second, p.name+" is removed", func() error {
 		if api {
-			a, err := send(through, http.MethodDelete, "/nodes/"+p.name, "")
+			a, err := send(through, http.MethodDelete, "/nodes/"+p.name, "", bearer(readLocalToken(localTokenDir(os.Getenv), through.http))...)
 			if err == nil && a.status != http.StatusOK {
 				err = fmt.Errorf("%v", a)
 			}
@@ -140,4 +142,30 @@ func (ps processes) mustMembers() map[string]memberView {
 		ps[0].t.Fatal(err)
 	}
 	return members
+}
+
+// TestProcessClusterStatus: a cluster says in words how it is, when it is whole and when it is not.
+func TestProcessClusterStatus(t *testing.T) {
+	ps := startCluster(t, 3)
+	leader := ps.leader()
+	out, err := leader.tool("cluster", "status")
+	if err != nil || !strings.Contains(out, leader.name+" leads.") || !strings.Contains(out, "goes on when one more node fails") {
+		t.Errorf("whole: %v: %s", err, out)
+	}
+	rest := ps.without(leader)
+	rest[0].kill()
+	eventually(t, 20*time.Second, "one is down", func() error {
+		if out, err := leader.tool("cluster", "status"); err == nil || !strings.Contains(out, "no further node may fail: 2 of 3") || !strings.Contains(out, "pytasks node rm "+rest[0].name) {
+			return fmt.Errorf("%v: %s", err, out)
+		}
+		return nil
+	})
+	rest[1].kill()
+	eventually(t, 20*time.Second, "the majority is lost", func() error {
+		// Gossip takes a while to find the second one dead, and there is no leader to say so.
+		if out, err := leader.tool("cluster", "status"); err == nil || !strings.Contains(out, "there is no leader") {
+			return fmt.Errorf("%v: %s", err, out)
+		}
+		return nil
+	})
 }

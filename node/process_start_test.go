@@ -14,6 +14,7 @@ func TestProcessStartRefused(t *testing.T) {
 		t.Skip("starts processes")
 	}
 	first := newProcess(t, "first")
+	first.env = nil // no secret
 	first.start()
 	first.ready()
 	listen := func(flag, addr string) []string { return []string{flag, addr} }
@@ -36,6 +37,7 @@ func TestProcessStartRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProcess(t, "second", c.flags...)
+			p.env = nil
 			p.start()
 			if code := p.exit(20 * time.Second); code != 1 {
 				t.Errorf("exit status %d, want 1", code)

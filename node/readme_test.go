@@ -2,12 +2,14 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,6 +22,7 @@ func TestReadme(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
 	}
+	needPython(t)
 	text, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -38,15 +41,112 @@ func TestReadme(t *testing.T) {
 	t.Run("program", func(t *testing.T) { compile(t, string(text)) })
 }
 
-// commandsOf returns the indented commands of a text, lines that a backslash
-// continues joined.
+// TestPages does what the pages about packs tell a reader to do: each is one shell script from top to
+// bottom, in an empty folder, against a node that they share.
+func TestPages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	program := buildProgram(t)
+	dir := t.TempDir()
+	if err := os.Symlink(program, filepath.Join(dir, "pytasks")); err != nil {
+		t.Fatal(err)
+	}
+	shell := &shell{t: t, dir: dir, ports: otherPorts(t, "8080")}
+	shell.run("./pytasks dev --task-max-memory 512MiB")
+	goCache, err := exec.Command("go", "env", "GOCACHE").Output() // it is in the user's cache, which they do not get
+	if err != nil {
+		t.Fatal(err)
+	}
+	for page, needs := range map[string][]string{
+		"README.md":         {"python3"},
+		"MIGRATING.md":      {"python3"},
+		"python/README.md":  {"python3"},
+		"command/README.md": {"gcc", "make"},
+		"wasm/README.md":    {"go"},
+	} {
+		t.Run(page, func(t *testing.T) {
+			for _, program := range needs {
+				if _, err := exec.LookPath(program); err != nil {
+					t.Skipf("no %s on the PATH", program)
+				}
+			}
+			text, err := os.ReadFile(filepath.Join("..", "taskpacks", page))
+			if err != nil {
+				t.Fatal(err)
+			}
+			script, commands := scriptOf(string(text))
+			if commands < 3 {
+				t.Errorf("%d commands: is the page read right?", commands)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, "bash", "-eux")
+			cmd.WaitDelay = time.Second // for what it has started
+			cmd.Stdin = strings.NewReader(shell.ports.Replace(script))
+			cmd.Dir = t.TempDir()
+			cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "XDG_CACHE_HOME="+t.TempDir(),
+				"GOCACHE="+strings.TrimSpace(string(goCache)), "PYTASKS_ADDR="+shell.ports.Replace("http://127.0.0.1:8080"))
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// fileName is a line that names the file which the fenced block after it shows.
+var fileName = regexp.MustCompile("^`([a-zA-Z0-9_./-]+)`.*:$")
+
+// onlyRead begins the command lines that a script does not carry out: they start nodes, or name servers of
+// others. That their flags are there is seen all the same.
+var onlyRead = regexp.MustCompile(`^    pytasks (dev|start|manager)\b`)
+
+// scriptOf makes a page a shell script, of its indented lines and of the files that it shows, and counts the
+// commands.
+func scriptOf(text string) (script string, commands int) {
+	file, fenced := "", false
+	for _, line := range strings.Split(text, "\n") {
+		body, indented := strings.CutPrefix(line, "    ")
+		name := fileName.FindStringSubmatch(line)
+		switch {
+		case strings.HasPrefix(line, "```"):
+			fenced = !fenced
+			if file != "" && fenced {
+				script += "mkdir -p " + filepath.Dir(file) + "; cat >" + file + " <<'END OF FILE'\n"
+			} else if file != "" {
+				script += "END OF FILE\n"
+				file = ""
+			}
+		case fenced && file != "":
+			script += line + "\n"
+		case fenced:
+		case name != nil:
+			file = name[1]
+		case onlyRead.MatchString(line):
+			script += body + " --help >/dev/null\n"
+			commands++
+		case indented && strings.TrimSpace(body) != "" && body[0] != '{':
+			script += body + "\n"
+			commands++
+		case strings.TrimSpace(line) != "":
+			file = "" // other words stand between
+		}
+	}
+	return script, commands
+}
+
+// commandsOf returns the indented commands of a text that stand in no fenced block,
+// lines that a backslash continues joined.
 func commandsOf(text string) []string {
 	var cmds []string
-	more := false
+	more, fenced := false, false
 	for _, line := range strings.Split(text, "\n") {
 		body, indented := strings.CutPrefix(line, "    ")
 		body = strings.TrimSpace(body)
-		if !indented || body == "" || strings.HasPrefix(body, "{") {
+		if strings.HasPrefix(line, "```") {
+			fenced = !fenced
+		}
+		if fenced || !indented || body == "" || strings.HasPrefix(body, "{") {
 			continue
 		}
 		next := strings.HasSuffix(body, "\\")

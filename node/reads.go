@@ -16,6 +16,8 @@ type tasks struct {
 	*fsm.Queue
 	link  *link
 	state *fsm.State
+	blobs *blobs
+	names *names
 	// draining ends when the node stops taking requests; nobody is left waiting.
 	draining context.Context
 }
@@ -42,15 +44,17 @@ func (t *tasks) Task(ctx context.Context, id string, c httpapi.Consistency) (*fs
 		return task, err
 	case errors.Is(err, fsm.ErrNotFound):
 		return t.ask(ctx, methodTask, id)
-	case err != nil || task.Status.Final() || t.link.cluster.IsLeader():
+	case err != nil || task.Status.Final():
 		return task, err
+	case t.link.cluster.IsLeader():
+		return t.link.withProgress(task), nil
 	}
 	// It may have come further than this node has heard; what is known here will
 	// do if the leader does not answer.
 	ctx, cancel := context.WithTimeout(ctx, freshFor)
 	defer cancel()
-	if answer, err := t.link.cluster.CallLeader(ctx, methodTask, []byte(id)); err == nil {
-		return decodeTask(answer)
+	if fresh, err := t.askOnce(ctx, methodTask, id); err == nil {
+		return fresh, nil
 	}
 	return task, nil
 }
@@ -60,12 +64,9 @@ func (t *tasks) Task(ctx context.Context, id string, c httpapi.Consistency) (*fs
 func (t *tasks) ask(ctx context.Context, method, id string) (*fsm.Task, error) {
 	for {
 		changed := t.link.cluster.LeaderChanged()
-		answer, err := t.link.cluster.CallLeader(ctx, method, []byte(id))
-		if err == nil {
-			return decodeTask(answer)
-		}
-		if errors.Is(err, fsm.ErrNotFound) {
-			return nil, fsm.ErrNotFound
+		task, err := t.askOnce(ctx, method, id)
+		if err == nil || errors.Is(err, fsm.ErrNotFound) {
+			return task, err
 		}
 		select {
 		case <-changed:
@@ -76,12 +77,19 @@ func (t *tasks) ask(ctx context.Context, method, id string) (*fsm.Task, error) {
 	}
 }
 
-func decodeTask(b []byte) (*fsm.Task, error) {
+func (t *tasks) askOnce(ctx context.Context, method, id string) (*fsm.Task, error) {
+	answer, err := t.link.cluster.CallLeader(ctx, method, []byte(id))
+	if errors.Is(err, fsm.ErrNotFound) {
+		return nil, fsm.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
 	task := new(fsm.Task)
-	if err := task.UnmarshalVT(b); err != nil {
+	if err := task.UnmarshalVT(answer); err != nil {
 		return nil, fmt.Errorf("decode task: %w", err)
 	}
-	return task, nil
+	return task, t.names.learn(ctx, task)
 }
 
 // catchUp waits until this node's state has everything that was committed before.
@@ -160,7 +168,7 @@ func (t *tasks) List(ctx context.Context, f fsm.Filter, c httpapi.Consistency) (
 }
 
 // NodeName returns the name of a node, "" for a number never given out.
-func (t *tasks) NodeName(number uint32) string { return t.state.Node(number).GetName() }
+func (t *tasks) NodeName(number uint32) string { return t.names.of(number) }
 
 // Counts counts the tasks that this node knows.
 func (t *tasks) Counts() fsm.Counts { return t.state.Counts() }

@@ -56,6 +56,14 @@ func localTime(text string) string {
 	return at.Local().Format(time.DateTime)
 }
 
+// counted is so many of a thing: 1 task, 2 tasks.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
+}
+
 // thousands groups the digits of n: 1,234,567.
 func thousands(n int64) string {
 	digits := strconv.FormatInt(n, 10)
@@ -67,6 +75,16 @@ func thousands(n int64) string {
 		digits = digits[:i] + "," + digits[i:]
 	}
 	return sign + digits
+}
+
+// didYouMean proposes the candidate that is nearest to a word that is unknown, as the end of a
+// sentence; nothing if none is near.
+func didYouMean(word string, candidates []string) string {
+	best := nearest(word, candidates)
+	if best == "" || !strings.Contains(best, word) && editDistance(word, best) > 1+len(word)/3 {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %q?", best)
 }
 
 // nearest is the candidate that takes the fewest changed letters to become word, or ""

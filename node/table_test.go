@@ -45,3 +45,16 @@ func TestNearest(t *testing.T) {
 		t.Errorf("got %q of no candidates, want none", got)
 	}
 }
+
+func TestDidYouMean(t *testing.T) {
+	names := []string{"hello.main.greet", "hello.main.total"}
+	for word, want := range map[string]string{
+		"hello.main.gret": `; did you mean "hello.main.greet"?`,
+		"total":           `; did you mean "hello.main.total"?`,
+		"other.sub.func":  "",
+	} {
+		if got := didYouMean(word, names); got != want {
+			t.Errorf("%s: got %q, want %q", word, got, want)
+		}
+	}
+}

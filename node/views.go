@@ -5,22 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"syscall"
 
 	"pytasks/cluster"
 	"pytasks/fsm"
 	"pytasks/httpapi"
 )
 
-// minFree is the free disk space, in bytes, below which a node is not ready.
-const minFree = 64 << 20
-
 // view shows the cluster to the API.
 type view struct {
 	cluster    *cluster.Cluster
 	state      *fsm.State
 	queue      *fsm.Queue
-	dir        string
+	disk       *disk
 	log        *slog.Logger
 	name       string
 	registered func() bool
@@ -52,7 +48,12 @@ func (v *view) Status() httpapi.ClusterStatus {
 			n.Name, n.Slots, n.Draining, n.HTTP, n.Version = r.Name, int(r.Slots), r.Draining, r.Http, r.Version
 			n.Running = v.state.Running(r.Number)
 			for _, p := range manifest(r, v.log) {
-				n.Packs = append(n.Packs, p.Name+" "+p.Version)
+				switch {
+				case p.Release == "":
+					n.Packs = append(n.Packs, p.Name+" "+p.Version)
+				case p.Status == packReady:
+					n.Packs = append(n.Packs, p.Name+" "+p.Release)
+				}
 			}
 		}
 		if m.Leader {
@@ -67,19 +68,18 @@ func (v *view) Status() httpapi.ClusterStatus {
 func (v *view) Ready() []httpapi.Check {
 	s := v.cluster.Status()
 	check := func(name string, ok bool, detail string) httpapi.Check {
+		if ok {
+			detail = ""
+		}
 		return httpapi.Check{Name: name, OK: ok, Detail: detail}
 	}
-	var fs syscall.Statfs_t
-	free := int64(minFree)
-	if err := syscall.Statfs(v.dir, &fs); err == nil {
-		free = int64(fs.Bavail) * fs.Bsize
-	}
+	enough, space := v.disk.check()
 	return []httpapi.Check{
 		check("node", v.draining.Err() == nil, "it is shutting down"),
 		check("leader", s.Leader != "", "no leader is known"),
 		check("sync", s.CommitIndex <= s.Applied+100, fmt.Sprintf("the state is at log index %d of %d", s.Applied, s.CommitIndex)),
 		check("registered", v.registered(), "the cluster has not taken this node in yet, or the state here has not caught up"),
-		check("disk", free >= minFree, fmt.Sprintf("%d MiB are free in %s", free>>20, v.dir)),
+		{Name: "disk", OK: enough, Detail: space},
 	}
 }
 

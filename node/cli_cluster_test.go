@@ -1,0 +1,55 @@
+package node
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestJudgeCluster(t *testing.T) {
+	node := func(name, role, status, version string) memberView {
+		return memberView{Name: name, Role: role, Status: status, Version: version}
+	}
+	voter := func(name string) memberView { return node(name, "voter", "alive", "v1") }
+	lost := func(name string) memberView { return node(name, "voter", "failed", "v1") }
+	for name, c := range map[string]struct {
+		leader string
+		nodes  []memberView
+		checks []string
+		says   []string
+		wrong  []string
+	}{
+		"one": {"a", []memberView{voter("a")}, nil, []string{"1 node, 1 of them voting: a.", "a leads.", "its disk has the only copy"}, nil},
+		"two": {"a", []memberView{voter("a"), voter("b")}, nil, []string{"Two voting nodes tolerate no failure"}, nil},
+		"three": {"b", []memberView{voter("a"), voter("b"), voter("c")}, []string{"[+]leader ok", "[+]disk ok"},
+			[]string{"b leads.", "goes on when one more node fails."}, nil},
+		"five, and one that does not vote": {"b", []memberView{voter("a"), voter("b"), voter("c"), voter("d"), voter("e"), node("f", "nonvoter", "alive", "v1")}, nil,
+			[]string{"6 nodes, 5 of them voting", "goes on when 2 more nodes fail."}, nil},
+		"one of three down": {"a", []memberView{voter("a"), voter("b"), lost("c")}, nil, []string{"a leads."},
+			[]string{"no further node may fail: 2 of 3", "node c is down", "pytasks node rm c"}},
+		"two of three down": {"", []memberView{voter("a"), lost("b"), lost("c")}, []string{"[-]leader failed: no leader is known"}, nil,
+			[]string{"no leader, as 1 of 3 voting nodes are up and 2 are needed", "node b is down", "node c is down"}},
+		"electing": {"", []memberView{voter("a"), voter("b"), voter("c")}, nil, nil, []string{"elect one within seconds"}},
+		"versions": {"a", []memberView{voter("a"), voter("b"), node("c", "voter", "alive", "v2")}, nil, nil, []string{"a, b run v1; c runs v2"}},
+		"disk": {"a", []memberView{voter("a"), voter("b"), voter("c")}, []string{"[+]disk ok, but new tasks are refused", "[-]sync failed: the state is behind"}, nil,
+			[]string{"node n: new tasks are refused", "node n is not ready: sync failed: the state is behind"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := judgeCluster(&clusterView{Leader: c.leader, Nodes: c.nodes, Tasks: map[string]int{"PENDING": 1}})
+			h.judgeChecks("n", c.checks)
+			said, wrong := strings.Join(h.said, "\n"), strings.Join(h.wrong, "\n")
+			for _, want := range append(c.says, "1 task waits") {
+				if !strings.Contains(said, want) {
+					t.Errorf("says\n%s\nwant %q in it", said, want)
+				}
+			}
+			for _, want := range c.wrong {
+				if !strings.Contains(wrong, want) {
+					t.Errorf("finds wrong\n%s\nwant %q in it", wrong, want)
+				}
+			}
+			if len(c.wrong) == 0 && len(h.wrong) > 0 {
+				t.Errorf("finds wrong\n%s\nwant nothing", wrong)
+			}
+		})
+	}
+}

@@ -1,0 +1,89 @@
+package node
+
+import (
+	"context"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+const (
+	// completeTimeout is how long the shell waits for a cluster when somebody presses Tab.
+	completeTimeout = time.Second
+	// completeTasks is how many ids are proposed, the newest.
+	completeTasks = 50
+)
+
+// completes has the shell propose for a command's first argument what the cluster has. Where the cluster does not
+// answer there is nothing to propose.
+func (c *cli) completes(cmd *cobra.Command, ask func(ctx context.Context, client *Client) ([]string, error)) *cobra.Command {
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		client, err := c.client()
+		if len(args) > 0 || err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		client.patience = 0
+		ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
+		defer cancel()
+		words, err := ask(ctx, client)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return slices.DeleteFunc(words, func(word string) bool { return !strings.HasPrefix(word, begun) }), cobra.ShellCompDirectiveNoFileComp
+	}
+	return cmd
+}
+
+// completeTypes proposes task types. Beside a word the shell shows what follows its tab.
+func completeTypes(ctx context.Context, client *Client) ([]string, error) {
+	types, err := client.types(ctx)
+	return slices.Sorted(maps.Keys(types)), err
+}
+
+// completeIDs proposes the newest tasks.
+func completeIDs(ctx context.Context, client *Client) ([]string, error) {
+	tasks, _, err := client.list(ctx, url.Values{"limit": {strconv.Itoa(completeTasks)}})
+	var words []string
+	for _, t := range tasks {
+		words = append(words, t.ID+"\t"+t.Type+" "+t.Status)
+	}
+	return words, err
+}
+
+// completeNodes proposes the nodes.
+func completeNodes(ctx context.Context, client *Client) ([]string, error) {
+	view, err := client.cluster(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var words []string
+	for _, n := range view.Nodes {
+		words = append(words, n.Name+"\t"+n.Status)
+	}
+	return words, nil
+}
+
+// completePacks proposes the packs that are installed.
+func completePacks(ctx context.Context, client *Client) ([]string, error) {
+	packs, _, err := client.packs(ctx)
+	var words []string
+	for _, p := range packs {
+		words = append(words, p.Name+"\t"+p.Kind+" "+p.Version)
+	}
+	return words, err
+}
+
+// completeUsers proposes the users.
+func completeUsers(ctx context.Context, client *Client) ([]string, error) {
+	users, _, err := client.users(ctx)
+	var words []string
+	for _, u := range users {
+		words = append(words, u.Name)
+	}
+	return words, err
+}

@@ -1,0 +1,102 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// firstUser is the name of the user that a new cluster makes.
+const firstUser = "admin"
+
+// passwordFile holds that user's password, in the data directory of the node that made it.
+const passwordFile = "admin-password"
+
+// credentials is how a Client says who it is.
+type credentials struct {
+	token string // given by the caller; "" = look for one
+	local string // folder of the tokens that nodes on this machine leave
+	data  string // data directory of a node on this machine
+
+	mu     sync.Mutex
+	bought map[string]string // token by base URL, for the password of the first user; guarded by mu
+}
+
+// UseToken has the client send a token with all requests.
+func (c *Client) UseToken(token string) { c.who.token = token }
+
+// authorize adds to a request what the client has for the node at base.
+func (c *Client) authorize(req *http.Request, base string) {
+	if token := c.tokenFor(req.Context(), base); token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+}
+
+// tokenFor returns the token for the node at base: the one that the caller gave, the one that a
+// node on this machine has left for its user, or one for the password of the first user, if that
+// can be read here. "" = none. Nothing that was found here goes to another machine.
+func (c *Client) tokenFor(ctx context.Context, base string) string {
+	w := &c.who
+	if w.token != "" {
+		return w.token
+	}
+	if token := readLocalToken(w.local, base); token != "" {
+		return token
+	}
+	u, err := url.Parse(base)
+	if err != nil || w.data == "" || !isLoopback(u.Hostname()) {
+		return ""
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if token, ok := w.bought[base]; ok {
+		return token
+	}
+	password, err := os.ReadFile(filepath.Join(w.data, passwordFile))
+	if err != nil {
+		return ""
+	}
+	token, err := c.buyToken(ctx, base, firstUser, strings.TrimSpace(string(password)))
+	if err != nil {
+		return "" // what is asked for may need none
+	}
+	if w.bought == nil {
+		w.bought = map[string]string{}
+	}
+	w.bought[base] = token
+	return token
+}
+
+// buyToken asks one node for a token.
+func (c *Client) buyToken(ctx context.Context, base, user, password string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/token", nil)
+	if err != nil {
+		return "", err
+	}
+	req.SetBasicAuth(user, password)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return "", sendError(ctx, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return "", sendError(ctx, err)
+	}
+	if resp.StatusCode >= 300 {
+		return "", readAPIError(base, resp, body)
+	}
+	var answer struct {
+		Token string `json:"token"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return "", err
+	}
+	return answer.Token, nil
+}
