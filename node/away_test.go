@@ -162,7 +162,7 @@ func (n *runningNode) start() {
 	n.quit, n.ended = quit, make(chan error, 1)
 	go func() { n.ended <- n.Run(ctx) }()
 	eventually(n.t, 60*time.Second, n.cfg.Name+" is ready", func() error {
-		if !isReady(n.t.Context(), n.URL()) {
+		if !IsReady(n.t.Context(), n.URL()) {
 			return errors.New("not yet")
 		}
 		return nil

@@ -68,7 +68,7 @@ func startLocalCluster(ctx context.Context, o benchLocal) (*localCluster, error)
 		l.addrs = append(l.addrs, "http://"+own[0])
 	}
 	for i, n := range l.nodes {
-		if err := awaitReady(ctx, l.addrs[i], n.stopped); err != nil {
+		if err := AwaitReady(ctx, l.addrs[i], n.stopped); err != nil {
 			log, _ := os.ReadFile(n.log)
 			l.stop()
 			return nil, fmt.Errorf("start a local cluster: %w; the end of its log:\n%s", err, lastLines(string(log), 5))

@@ -7,15 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"pytasks/taskpacks"
 )
 
 // The exit codes of the command line.
@@ -26,41 +21,23 @@ const (
 	exitUnreachable = 3 // no node could be reached
 )
 
-// gcPercent is how much a node's heap may grow before it is collected, in percent of
-// what lives. A node's heap is small, some 20 MB, and much of its garbage short-lived:
-// measured against Go's 100, batches run a fifth faster at 20 MB more.
-const gcPercent = 200
+// nodeProcess is a node that has been opened.
+type nodeProcess interface {
+	Run(ctx context.Context) error // until ctx ends, then stops in good order
+	URL() string                   // of its REST API
+	Reload()                       // reads anew what it reads on SIGHUP
+}
 
-// memoryLimit is how large the heap may grow, in bytes, before it is collected more often
-// than that: large requests leave copies of themselves behind on every part of their way.
-// It is no hard limit. Funcs that keep much in memory want a larger one: GOMEMLIMIT.
-const memoryLimit = 256 << 20
+// cliProgram is what the command line is of.
+type cliProgram struct {
+	version string
+	open    func(ctx context.Context, cfg Config) (nodeProcess, error) // opens a node
+}
 
-// version is written by the linker: -X pytasks/node.version=v1.2.3.
-var version = devel
-
-// devel is the version of a build that was given none.
-const devel = "devel"
-
-// Main is the program: a command line whose nodes run the given packs. It does not
-// return. The first SIGINT or SIGTERM stops what runs in good order, the second at once.
-func Main(packs ...taskpacks.Pack) {
-	ctx, stop := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		stop(fmt.Errorf("stopped by a signal: %s", <-signals))
-		fmt.Fprintf(os.Stderr, "pytasks: %s again: stopping at once\n", <-signals)
-		os.Exit(exitFailed)
-	}()
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
-	}
-	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, packs: packs}
-	os.Exit(c.execute(ctx, os.Args[1:]))
+// execute runs the command line args of this process, and returns its exit code.
+func (p cliProgram) execute(ctx context.Context, args []string) int {
+	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.Getenv, cliProgram: p}
+	return c.execute(ctx, args)
 }
 
 // cli is the command line and what it touches.
@@ -69,7 +46,7 @@ type cli struct {
 	out    io.Writer
 	err    io.Writer
 	getenv func(string) string
-	packs  []taskpacks.Pack
+	cliProgram
 
 	addr  string // --addr
 	token string // --token
@@ -137,7 +114,7 @@ func group(name, short string, commands ...*cobra.Command) *cobra.Command {
 		for _, sub := range cmd.Commands() {
 			names = append(names, sub.Name())
 		}
-		return usagef("there is no command `%s %s`%s", cmd.CommandPath(), args[0], didYouMean(args[0], names))
+		return usagef("there is no command `%s %s`%s", cmd.CommandPath(), args[0], DidYouMean(args[0], names))
 	}
 	cmd.AddCommand(commands...)
 	return cmd
@@ -179,10 +156,6 @@ func (c *cli) client() (*Client, error) { return c.clientOf(c.addrs()) }
 
 // clientOf returns a client for nodes at these addresses, with what the caller may do there.
 func (c *cli) clientOf(addrs []string) (*Client, error) {
-	client, err := NewClient(addrs...)
-	if err != nil {
-		return nil, &usageError{fmt.Errorf("--addr: %w", err)}
-	}
 	token := c.token
 	if token == "" {
 		token = c.getenv("PYTASKS_TOKEN")
@@ -194,10 +167,13 @@ func (c *cli) clientOf(addrs []string) (*Client, error) {
 		}
 		token = string(text)
 	}
-	client.who.token = strings.TrimSpace(token)
-	client.who.local = localTokenDir(c.getenv)
-	if client.who.data = c.getenv("PYTASKS_DATA_DIR"); client.who.data == "" {
-		client.who.data = defaultDataDir(os.Geteuid(), c.getenv)
+	dir := c.getenv("PYTASKS_DATA_DIR")
+	if dir == "" {
+		dir = defaultDataDir(os.Geteuid(), c.getenv)
+	}
+	client, err := NewClient(Options{Addrs: addrs, Token: strings.TrimSpace(token), TokenDir: LocalTokenDir(c.getenv), DataDir: dir})
+	if err != nil {
+		return nil, &usageError{fmt.Errorf("--addr: %w", err)}
 	}
 	return client, nil
 }
@@ -221,19 +197,10 @@ func (c *cli) versionCommand() *cobra.Command {
 	cmd.RunE = func(*cobra.Command, []string) error {
 		platform := runtime.GOOS + "/" + runtime.GOARCH
 		if c.json {
-			return c.printJSON(map[string]string{"version": buildVersion(), "go": runtime.Version(), "platform": platform})
+			return c.printJSON(map[string]string{"version": c.version, "go": runtime.Version(), "platform": platform})
 		}
-		_, err := fmt.Fprintf(c.out, "pytasks %s %s %s\n", buildVersion(), runtime.Version(), platform)
+		_, err := fmt.Fprintf(c.out, "pytasks %s %s %s\n", c.version, runtime.Version(), platform)
 		return err
 	}
 	return cmd
-}
-
-// buildVersion is the version that was built: the linker's, else the module's.
-func buildVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if version == devel && ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
-		return info.Main.Version
-	}
-	return version
 }

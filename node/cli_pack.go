@@ -19,6 +19,7 @@ import (
 	"pytasks/httpapi"
 	"pytasks/taskpacks"
 	"pytasks/taskpacks/archive"
+	"pytasks/taskpacks/packdir"
 	"pytasks/taskpacks/scaffold"
 )
 
@@ -138,7 +139,7 @@ func (c *cli) install(ctx context.Context, client *Client, what, name, sum strin
 		}
 		return client.installArchive(ctx, body, archiveType(body), query)
 	}
-	m, err := taskpacks.ReadManifest(what, name, packNameOf(folderName(what)))
+	m, err := taskpacks.ReadManifest(what, name, packdir.NameOf(folderName(what)))
 	if err != nil {
 		return nil, err
 	}
@@ -178,7 +179,7 @@ func (c *cli) awaitNodes(ctx context.Context, client *Client, installed *httpapi
 		}
 		waiting := false
 		for _, n := range p.Nodes {
-			if n.Status == packPreparing {
+			if n.Status == "preparing" {
 				waiting = true
 				continue
 			}
@@ -219,7 +220,7 @@ func (c *cli) packListCommand() *cobra.Command {
 		for _, p := range packs {
 			ready := 0
 			for _, n := range p.Nodes {
-				if n.Status == packReady {
+				if n.Status == "ready" {
 					ready++
 				}
 			}

@@ -55,7 +55,7 @@ pytasks/envs in the user's cache folder.`,
 		defer os.RemoveAll(scratch)
 		return c.withPack(cmd.Context(), cfg, dir, scratch, func(p *packdir.Opened) error {
 			if len(args) > 1 {
-				ctx, cancel := context.WithTimeoutCause(cmd.Context(), cfg.TaskTimeout, errTimeout)
+				ctx, cancel := context.WithTimeoutCause(cmd.Context(), cfg.TaskTimeout, fmt.Errorf("it took longer than %s (--task-timeout)", ShortDuration(cfg.TaskTimeout)))
 				defer cancel()
 				return c.callPack(ctx, p, args[1], args[2:])
 			}
@@ -83,7 +83,7 @@ func (c *cli) withPack(ctx context.Context, cfg Config, dir, scratch string, do 
 	}
 	defer func() { err = errors.Join(err, modules.Close()) }()
 	p, err := packdir.Open(ctx, packdir.Options{
-		Dir: dir, Fallback: packNameOf(filepath.Base(dir)), Process: processes, WASM: modules,
+		Dir: dir, Fallback: packdir.NameOf(filepath.Base(dir)), Process: processes, WASM: modules,
 		Envs: filepath.Join(cacheDir(scratch), "pytasks", "envs"), Python: cfg.Python, Logger: log,
 	})
 	if err != nil {
@@ -103,7 +103,7 @@ func cacheDir(otherwise string) string {
 
 // withTraceback adds to an error what the pack's code left.
 func withTraceback(err error) error {
-	text := importTraceback(err)
+	text := packdir.Traceback(err)
 	if code := (*taskpacks.Error)(nil); errors.As(err, &code) {
 		text = code.Traceback
 	}
@@ -185,5 +185,5 @@ func (c *cli) callPack(ctx context.Context, p *packdir.Opened, kind string, text
 		return c.printJSON(result)
 	}
 	slices.Sort(names)
-	return usagef("the pack has no task %q%s", kind, didYouMean(kind, names))
+	return usagef("the pack has no task %q%s", kind, DidYouMean(kind, names))
 }

@@ -117,7 +117,7 @@ func (c *cli) schemaOf(ctx context.Context, client *Client, kind string) (json.R
 	if err != nil {
 		return nil, err
 	}
-	hint := didYouMean(kind, slices.Sorted(maps.Keys(types)))
+	hint := DidYouMean(kind, slices.Sorted(maps.Keys(types)))
 	return nil, usagef("there is no task type %q%s", kind, cmp.Or(hint, ": `pytasks pack ls` lists the packs, `pytasks pack show` their tasks"))
 }
 

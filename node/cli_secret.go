@@ -65,11 +65,11 @@ func (c *cli) secretShowCommand() *cobra.Command {
 		if dir == "" {
 			dir = defaultDataDir(os.Geteuid(), c.getenv)
 		}
-		text, err := os.ReadFile(filepath.Join(dir, keptSecretsFile))
+		text, err := os.ReadFile(filepath.Join(dir, secret.KeptFile))
 		if errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("the node in %s has followed no rotation: its secret is the one that it was given", dir)
 		}
-		var kept keptSecrets
+		var kept secret.Kept
 		if err == nil {
 			err = json.Unmarshal(text, &kept)
 		}

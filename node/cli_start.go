@@ -4,21 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 )
-
-// readyTimeout is how long `dev` waits for its node before it says that it has none.
-const readyTimeout = 20 * time.Second
 
 func (c *cli) startCommand() *cobra.Command {
 	cfg := DefaultConfig()
@@ -59,7 +53,7 @@ the environment over the file.`,
 		if show {
 			return writeConfig(c.out, &cfg)
 		}
-		n, err := New(cmd.Context(), cfg, c.packs...)
+		n, err := c.open(cmd.Context(), cfg)
 		if err != nil {
 			return err
 		}
@@ -110,14 +104,14 @@ func (c *cli) devCommand() *cobra.Command {
 
 // dev runs a node and says how to use it once it is ready.
 func (c *cli) dev(ctx context.Context, cfg Config) error {
-	n, err := New(ctx, cfg, c.packs...)
+	n, err := c.open(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	stopped := make(chan error, 1)
 	go func() { stopped <- n.Run(ctx) }()
-	if err := awaitReady(ctx, n.URL(), stopped); err != nil {
+	if err := AwaitReady(ctx, n.URL(), stopped); err != nil {
 		stop(err)
 		return errors.Join(err, <-stopped)
 	}
@@ -130,42 +124,6 @@ func (c *cli) dev(ctx context.Context, cfg Config) error {
 `, n.URL())
 	defer stop(nil)
 	return <-stopped
-}
-
-// awaitReady asks a node until it is ready. If the node stops first, its error is left
-// in the channel.
-func awaitReady(ctx context.Context, url string, stopped chan error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("the node at %s was not ready within %s", url, readyTimeout))
-	defer cancel()
-	for {
-		if isReady(ctx, url) {
-			return nil
-		}
-		select {
-		case err := <-stopped:
-			stopped <- err
-			return errors.New("the node stopped before it was ready")
-		default:
-		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return err
-		}
-	}
-}
-
-// isReady reports whether the node at a base URL takes requests.
-func isReady(ctx context.Context, url string) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/readyz", nil)
-	if err != nil {
-		return false
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return false
-	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
-	return err == nil && resp.StatusCode == http.StatusOK
 }
 
 // freeAddr is addr if nobody listens there, else the same host with port 0.

@@ -229,5 +229,5 @@ func took(t *taskView) string {
 	if end.Equal(start) {
 		return "<1ms" // as fine as the times are
 	}
-	return shortDuration(end.Sub(start))
+	return ShortDuration(end.Sub(start))
 }

@@ -200,3 +200,13 @@ func TestStartReadsItsFile(t *testing.T) {
 		}
 	}
 }
+
+// TestStartPrintsItsConfiguration: --print-config prints what would hold, and refuses what would be refused.
+func TestStartPrintsItsConfiguration(t *testing.T) {
+	if code, out, errs := runCLI(t, nil, "start", "--print-config", "--name", "a"); code != exitOK || !strings.Contains(out, "name: a\n") {
+		t.Errorf("exit code %d: %s%s", code, out, errs)
+	}
+	if code, _, errs := runCLI(t, nil, "start", "--print-config", "--name", "a", "--slots", "0"); code == exitOK || !strings.Contains(errs, "--slots 0") {
+		t.Errorf("a wrong configuration: exit code %d, %s", code, errs)
+	}
+}

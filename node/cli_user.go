@@ -173,7 +173,7 @@ other commands use here: that of a node which this user runs on this machine.`,
   curl -H "Authorization: Bearer $(pytasks token)" http://127.0.0.1:8080/users`,
 		Args: exactly(),
 	})
-	cmd.Flags().StringVar(&user, "user", firstUser, "name of the user")
+	cmd.Flags().StringVar(&user, "user", FirstUser, "name of the user")
 	passwordFlag(cmd, &file)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		client, err := c.client()

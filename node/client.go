@@ -89,14 +89,28 @@ type request struct {
 	again        bool          // doing it twice does no harm
 }
 
-// NewClient returns a client for base URLs such as http://127.0.0.1:8080; the scheme
-// may be left out. Without any it speaks to this machine's default address.
-func NewClient(addrs ...string) (*Client, error) {
+// Options say which nodes a Client speaks to, and as whom.
+type Options struct {
+	// Addrs are base URLs such as http://127.0.0.1:8080; the scheme may be left out. None:
+	// this machine's default address.
+	Addrs []string
+	// Token is sent to all of them. Empty: one that is found on this machine, to nodes here.
+	Token string
+	// TokenDir is where nodes leave tokens for their user, see LocalTokenDir. Empty: nowhere.
+	TokenDir string
+	// DataDir is the data directory of a node here, whose first user's password serves where
+	// there is no token. Empty: none.
+	DataDir string
+}
+
+// NewClient returns a client. It sends nothing yet.
+func NewClient(o Options) (*Client, error) {
 	c := &Client{
 		http:     &http.Client{Transport: newTransport(4)},
 		patience: 10 * time.Second,
+		who:      credentials{token: o.Token, local: o.TokenDir, data: o.DataDir},
 	}
-	for _, addr := range addrs {
+	for _, addr := range o.Addrs {
 		base, err := baseURL(addr)
 		if err != nil {
 			return nil, err
@@ -154,7 +168,7 @@ func (c *Client) do(ctx context.Context, r request) (*reply, error) {
 // try sends a request to one address.
 func (c *Client) try(ctx context.Context, base string, r request) (*reply, error) {
 	limit := r.wait + r.work + clientTimeout
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", shortDuration(limit)))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", ShortDuration(limit)))
 	defer cancel()
 	target := base + r.path
 	if r.wait > 0 {

@@ -12,12 +12,6 @@ import (
 	"sync"
 )
 
-// firstUser is the name of the user that a new cluster makes.
-const firstUser = "admin"
-
-// passwordFile holds that user's password, in the data directory of the node that made it.
-const passwordFile = "admin-password"
-
 // credentials is how a Client says who it is.
 type credentials struct {
 	token string // given by the caller; "" = look for one
@@ -27,9 +21,6 @@ type credentials struct {
 	mu     sync.Mutex
 	bought map[string]string // token by base URL, for the password of the first user; guarded by mu
 }
-
-// UseToken has the client send a token with all requests.
-func (c *Client) UseToken(token string) { c.who.token = token }
 
 // authorize adds to a request what the client has for the node at base.
 func (c *Client) authorize(req *http.Request, base string) {
@@ -46,11 +37,11 @@ func (c *Client) tokenFor(ctx context.Context, base string) string {
 	if w.token != "" {
 		return w.token
 	}
-	if token := readLocalToken(w.local, base); token != "" {
+	if token := ReadLocalToken(w.local, base); token != "" {
 		return token
 	}
 	u, err := url.Parse(base)
-	if err != nil || w.data == "" || !isLoopback(u.Hostname()) {
+	if err != nil || w.data == "" || !IsLoopback(u.Hostname()) {
 		return ""
 	}
 	w.mu.Lock()
@@ -58,11 +49,11 @@ func (c *Client) tokenFor(ctx context.Context, base string) string {
 	if token, ok := w.bought[base]; ok {
 		return token
 	}
-	password, err := os.ReadFile(filepath.Join(w.data, passwordFile))
+	password, err := os.ReadFile(filepath.Join(w.data, PasswordFile))
 	if err != nil {
 		return ""
 	}
-	token, err := c.buyToken(ctx, base, firstUser, strings.TrimSpace(string(password)))
+	token, err := c.buyToken(ctx, base, FirstUser, strings.TrimSpace(string(password)))
 	if err != nil {
 		return "" // what is asked for may need none
 	}

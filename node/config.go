@@ -142,6 +142,12 @@ type Given struct {
 	JWTPublicPEM  []byte          // of the key that tokens are verified with, nil = that of JWTPrivatePEM
 }
 
+// FirstUser is the name of the user that a new cluster makes.
+const FirstUser = "admin"
+
+// PasswordFile holds that user's password, in the data directory of the node that made it.
+const PasswordFile = "admin-password"
+
 const (
 	// maxBody bounds MaxBody: a node has a whole body in memory.
 	maxBody = 128 << 20

@@ -194,7 +194,7 @@ func checkListen(flag, addr string, secret bool) error {
 		return err
 	}
 	host, port, _ := net.SplitHostPort(addr)
-	if !secret && !isLoopback(host) {
+	if !secret && !IsLoopback(host) {
 		return fmt.Errorf("%s %s is not a loopback address; without a cluster secret pytasks listens on loopback only: write %s 127.0.0.1:%s, or make a secret once with `pytasks secret new FILE` and give all nodes --secret-file FILE",
 			flag, addr, flag, port)
 	}
@@ -208,7 +208,7 @@ func checkAdvertise(host string, secret bool) error {
 	if _, port, err := net.SplitHostPort(host); err == nil {
 		return fmt.Errorf("--advertise %s has a port; write the host alone, the ports are those of --gossip and --cluster (%s left out)", host, port)
 	}
-	if !secret && !isLoopback(host) {
+	if !secret && !IsLoopback(host) {
 		return fmt.Errorf("--advertise %s is not a loopback address; without a cluster secret pytasks listens on loopback only, so nobody could reach the node there: leave it out", host)
 	}
 	return nil
@@ -231,9 +231,9 @@ func checkAddr(flag, addr, like string) error {
 	return nil
 }
 
-// isLoopback reports whether a host surely means this machine alone: names other than
+// IsLoopback reports whether a host surely means this machine alone: names other than
 // localhost may resolve to anything.
-func isLoopback(host string) bool {
+func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }

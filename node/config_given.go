@@ -38,7 +38,7 @@ func givenPEM(flag, file, text string, private bool) ([]byte, error) {
 		return bytes.TrimSpace([]byte(text)), nil
 	}
 	if private {
-		if err := checkPrivate(file); err != nil {
+		if err := CheckPrivate(file); err != nil {
 			return nil, fmt.Errorf("%s: %w", flag, err)
 		}
 	}
@@ -49,8 +49,8 @@ func givenPEM(flag, file, text string, private bool) ([]byte, error) {
 	return pem, nil
 }
 
-// checkPrivate refuses a file with a secret, or the folder of such files, that others can read.
-func checkPrivate(path string) error {
+// CheckPrivate refuses a file with a secret, or the folder of such files, that others can read.
+func CheckPrivate(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err

@@ -153,7 +153,7 @@ func readConfigFile(path string) (map[string][]string, error) {
 		key, value := top.Content[i], top.Content[i+1]
 		name := strings.ReplaceAll(key.Value, "_", "-")
 		if !slices.Contains(known, name) {
-			return nil, fmt.Errorf("%s:%d: there is no option %q%s", path, key.Line, key.Value, didYouMean(name, known))
+			return nil, fmt.Errorf("%s:%d: there is no option %q%s", path, key.Line, key.Value, DidYouMean(name, known))
 		}
 		if _, twice := values[name]; twice {
 			return nil, fmt.Errorf("%s:%d: %q is set twice; keep one of the two", path, key.Line, key.Value)

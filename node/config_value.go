@@ -60,7 +60,7 @@ func (v *configValue) String() string {
 	case *int64:
 		return formatSize(*p)
 	case *time.Duration:
-		return shortDuration(*p)
+		return ShortDuration(*p)
 	case *[]string:
 		return strings.Join(*p, ",")
 	}
@@ -99,8 +99,8 @@ func parseBool(text string) (bool, error) {
 	return b, nil
 }
 
-// sizeUnits are the units of sizes, the largest first.
-func sizeUnits() []struct {
+// SizeUnits are the units of sizes, the largest first.
+func SizeUnits() []struct {
 	name  string
 	bytes int64
 } {
@@ -113,7 +113,7 @@ func sizeUnits() []struct {
 // parseSize reads a number of bytes: 1048576, 512MiB, 4GiB, 2GB.
 func parseSize(text string) (int64, error) {
 	number, unit := strings.ReplaceAll(strings.TrimSpace(text), "_", ""), int64(1)
-	for _, u := range sizeUnits() {
+	for _, u := range SizeUnits() {
 		if head, ok := strings.CutSuffix(strings.ToLower(number), strings.ToLower(u.name)); ok {
 			number, unit = strings.TrimSpace(head), u.bytes
 			break
@@ -127,7 +127,7 @@ func parseSize(text string) (int64, error) {
 }
 
 func formatSize(n int64) string {
-	for _, u := range sizeUnits()[:4] {
+	for _, u := range SizeUnits()[:4] {
 		if n != 0 && n%u.bytes == 0 {
 			return strconv.FormatInt(n/u.bytes, 10) + u.name
 		}

@@ -54,13 +54,13 @@ func openDataDir(path string) (*dataDir, error) {
 // keepPrivate sees to it that nobody else reads what will be in a data directory. One with data
 // in it that others can read is refused: who has read it already?
 func keepPrivate(path string) error {
-	if checkPrivate(path) == nil {
+	if CheckPrivate(path) == nil {
 		return nil
 	}
 	if inside, err := os.ReadDir(path); err == nil && len(inside) == 0 && os.Chmod(path, 0o700) == nil {
 		return nil // made for the node, by a container or a service manager
 	}
-	return fmt.Errorf("data directory: %w", checkPrivate(path))
+	return fmt.Errorf("data directory: %w", CheckPrivate(path))
 }
 
 func (d *dataDir) count() error {

@@ -47,7 +47,7 @@ func (e *executor) loadArgs(ctx context.Context, b *fsm.Blob) (args []byte, err 
 		if args, err = e.large.load(ctx, b); err == nil {
 			return args, nil
 		}
-		if pause(ctx, loadAgain) != nil {
+		if sleep(ctx, loadAgain) != nil {
 			return nil, err
 		}
 	}

@@ -39,11 +39,11 @@ func thisMachine() host {
 		watch:  watchMachine,
 		logs:   os.Stderr,
 		makers: realMakers(),
-		tokens: localTokenDir(os.Getenv),
+		tokens: LocalTokenDir(os.Getenv),
 	}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		h.show = func(password string) {
-			fmt.Fprintf(os.Stderr, "The password of the user %s is %s. It is not shown again.\n", firstUser, password)
+			fmt.Fprintf(os.Stderr, "The password of the user %s is %s. It is not shown again.\n", FirstUser, password)
 		}
 	}
 	return h
@@ -55,4 +55,16 @@ func watchMachine(ctx context.Context, n *Node) {
 	wg.Go(func() { watchPressure(ctx, n.cluster.SetLoad) })
 	wg.Go(func() { n.watchMemory(ctx) })
 	wg.Wait()
+}
+
+// sleep waits for d or the end of ctx, whose cause it returns.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
 }

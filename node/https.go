@@ -22,7 +22,7 @@ func openCertificate(certFile, keyFile string) (*certificate, error) {
 
 // reload reads the files again. After an error the certificate is what it was.
 func (c *certificate) reload() error {
-	if err := checkPrivate(c.keyFile); err != nil {
+	if err := CheckPrivate(c.keyFile); err != nil {
 		return fmt.Errorf("--http-tls-key: %w", err)
 	}
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)

@@ -51,7 +51,7 @@ func (k *keeper) lead(ctx context.Context, _ uint64) error {
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
 	for {
-		for _, step := range []func(context.Context) error{k.firstUser, k.keys, k.rotate} {
+		for _, step := range []func(context.Context) error{k.FirstUser, k.keys, k.rotate} {
 			ctx, cancel := context.WithTimeout(ctx, keepTimeout)
 			err := step(ctx)
 			cancel()
@@ -68,9 +68,9 @@ func (k *keeper) lead(ctx context.Context, _ uint64) error {
 	}
 }
 
-// firstUser makes a user who may do everything where there is none. The password is in a file before the user is made, so
+// FirstUser makes a user who may do everything where there is none. The password is in a file before the user is made, so
 // that it is not lost with this process, and under its name only when it is true: another node may come first.
-func (k *keeper) firstUser(ctx context.Context) error {
+func (k *keeper) FirstUser(ctx context.Context) error {
 	draft := k.file + ".draft"
 	if k.unsure {
 		if err := k.caught(ctx); err != nil {
@@ -83,7 +83,7 @@ func (k *keeper) firstUser(ctx context.Context) error {
 			return nil
 		}
 		text, err := os.ReadFile(draft)
-		if err == nil && k.makers.matches(ctx, k.state.User(firstUser).GetPasswordHash(), strings.TrimSpace(string(text))) {
+		if err == nil && k.makers.matches(ctx, k.state.User(FirstUser).GetPasswordHash(), strings.TrimSpace(string(text))) {
 			err = os.Rename(draft, k.file)
 			k.announce(strings.TrimSpace(string(text)))
 		} else if err == nil {
@@ -101,7 +101,7 @@ func (k *keeper) firstUser(ctx context.Context) error {
 		return fmt.Errorf("write the password of the first user: %w", err)
 	}
 	err = k.queue.UserPut(ctx, &fsm.UserPut{
-		Name: firstUser, PasswordHash: hash, AllowedTasks: []string{"*"}, Scopes: []string{auth.Admin}, Create: true,
+		Name: FirstUser, PasswordHash: hash, AllowedTasks: []string{"*"}, Scopes: []string{auth.Admin}, Create: true,
 	})
 	if k.unsure = err != nil; k.unsure { // it may have been written: that has to be known before another password is made
 		return fmt.Errorf("make the first user: %w", err)
@@ -111,7 +111,7 @@ func (k *keeper) firstUser(ctx context.Context) error {
 }
 
 func (k *keeper) announce(password string) {
-	k.log.Info("this cluster is new: its user is "+firstUser, "password_file", k.file)
+	k.log.Info("this cluster is new: its user is "+FirstUser, "password_file", k.file)
 	if k.show != nil {
 		k.show(password)
 	}

@@ -57,7 +57,7 @@ func newTestKeeper(t *testing.T, given ...secret.Secret) (*keeper, *oneLog) {
 	}
 	return &keeper{
 		state: state, queue: queue, secrets: secrets, log: slog.New(slog.DiscardHandler), changed: make(chan struct{}, 1), makers: simMakers(),
-		now: time.Now, file: filepath.Join(dir, passwordFile), caught: func(context.Context) error { return nil },
+		now: time.Now, file: filepath.Join(dir, PasswordFile), caught: func(context.Context) error { return nil },
 		others: func() map[string]string { return nil },
 	}, log
 }
@@ -72,28 +72,28 @@ func TestKeeperFirstUser(t *testing.T) {
 			log.lie = lie
 			short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 			defer cancel()
-			if err := k.firstUser(short); (err != nil) != (lie != nil) {
+			if err := k.FirstUser(short); (err != nil) != (lie != nil) {
 				t.Fatalf("got %v", err)
 			}
 			log.lie = nil
-			if err := k.firstUser(ctx); err != nil {
+			if err := k.FirstUser(ctx); err != nil {
 				t.Fatal(err)
 			}
 			text, err := os.ReadFile(k.file)
-			u := k.state.User(firstUser)
+			u := k.state.User(FirstUser)
 			if err != nil || !k.makers.matches(ctx, u.GetPasswordHash(), strings.TrimSpace(string(text))) || strings.Join(u.Scopes, "") != "admin" {
 				t.Errorf("the user is %v, the file holds %q, %v", u, text, err)
 			}
 		})
 	}
 	k, _ := newTestKeeper(t)
-	if err := k.queue.UserPut(ctx, &fsm.UserPut{Name: firstUser, PasswordHash: "$of$another", Scopes: []string{"admin"}, Create: true}); err != nil {
+	if err := k.queue.UserPut(ctx, &fsm.UserPut{Name: FirstUser, PasswordHash: "$of$another", Scopes: []string{"admin"}, Create: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(k.file+".draft", []byte("password\n"), 0o600); err != nil { // of a try that came second
 		t.Fatal(err)
 	}
-	if err := k.firstUser(ctx); err != nil {
+	if err := k.FirstUser(ctx); err != nil {
 		t.Fatal(err)
 	}
 	for _, file := range []string{k.file, k.file + ".draft"} {

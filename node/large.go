@@ -174,7 +174,7 @@ func (r *reports) Finish(ctx context.Context, f *fsm.Finish) error {
 		if err == nil {
 			break
 		}
-		if pause(ctx, resultAgain) != nil {
+		if sleep(ctx, resultAgain) != nil {
 			return errors.Join(err, context.Cause(ctx))
 		}
 	}

@@ -100,7 +100,7 @@ func (m *membership) Run(ctx context.Context) error {
 		case <-m.packs.changed:
 			unsaid = true
 		case <-m.exec.told: // soon, yet not each step that a task tells of
-			if pause(ctx, progressPause) != nil {
+			if sleep(ctx, progressPause) != nil {
 				return nil
 			}
 		case <-ctx.Done():

@@ -9,9 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"strings"
 	"time"
-	"unicode"
 
 	"pytasks/cluster/blob"
 	"pytasks/fsm"
@@ -20,7 +18,7 @@ import (
 	"pytasks/taskpacks"
 	"pytasks/taskpacks/archive"
 	"pytasks/taskpacks/fetch"
-	"pytasks/taskpacks/python"
+	"pytasks/taskpacks/packdir"
 )
 
 const (
@@ -161,7 +159,7 @@ func (i *installer) stage(ctx context.Context, d blob.Digest, size int64, name s
 		return nil, nil, err
 	}
 	defer u.discard()
-	m, err := taskpacks.ReadManifest(u.dir, name, packNameOf(u.root))
+	m, err := taskpacks.ReadManifest(u.dir, name, packdir.NameOf(u.root))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -296,30 +294,7 @@ func badPack(err error) error {
 	case errors.As(err, &path) && !errors.As(err, &bad) && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	return &httpapi.PackError{Message: err.Error(), Traceback: importTraceback(err)}
-}
-
-// importTraceback returns the traceback of a pack that cannot be imported.
-func importTraceback(err error) string {
-	var imported *python.ImportError
-	if errors.As(err, &imported) {
-		return imported.Traceback
-	}
-	return ""
-}
-
-// packNameOf makes a pack's name of an archive's folder: "pytasks-physicsjs-master" is
-// what a code host calls pytasks-physicsjs.
-func packNameOf(folder string) string {
-	for _, suffix := range []string{"-master", "-main"} {
-		folder = strings.TrimSuffix(folder, suffix)
-	}
-	return strings.Map(func(r rune) rune {
-		if r == '_' || unicode.IsLetter(r) && r < unicode.MaxASCII || unicode.IsDigit(r) && r < unicode.MaxASCII {
-			return r
-		}
-		return '_'
-	}, folder)
+	return &httpapi.PackError{Message: err.Error(), Traceback: packdir.Traceback(err)}
 }
 
 // clearDir makes an empty folder of path, whatever was there.

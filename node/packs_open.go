@@ -88,7 +88,7 @@ const (
 
 // sweepEnvironments removes environments of Python packs that are not used any more.
 func (n *Node) sweepEnvironments(ctx context.Context) {
-	for pause(ctx, sweepEvery) == nil {
+	for sleep(ctx, sweepEvery) == nil {
 		if err := python.Sweep(filepath.Join(n.cfg.DataDir, "envs"), unusedFor); err != nil {
 			n.log.Warn("old environments not removed", "component", "packs", "err", err)
 		}
@@ -146,7 +146,7 @@ func (n *Node) newInstaller(caught func(context.Context) error) *installer {
 // them: which release it then runs is not for a restart to decide.
 func (i *installer) first(ctx context.Context) {
 	for wait := time.Duration(0); len(i.wanted) > 0; wait = min(2*wait+firstRetry/5, lastRetry/10) {
-		if pause(ctx, wait) != nil {
+		if sleep(ctx, wait) != nil {
 			return
 		}
 		if !i.registered() {

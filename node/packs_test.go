@@ -363,8 +363,8 @@ func TestRemoveBusy(t *testing.T) {
 
 func TestPackNameOf(t *testing.T) {
 	for folder, want := range map[string]string{"pytasks-physicsjs-master": "pytasks_physicsjs", "hello-main": "hello", "hello": "hello", "": ""} {
-		if got := packNameOf(folder); got != want {
-			t.Errorf("packNameOf(%q) = %q, want %q", folder, got, want)
+		if got := packdir.NameOf(folder); got != want {
+			t.Errorf("packdir.NameOf(%q) = %q, want %q", folder, got, want)
 		}
 	}
 }

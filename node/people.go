@@ -272,7 +272,7 @@ func (n *Node) openPeople(o *httpapi.Options, caught func(context.Context) error
 	o.Users = &users{n.queue, n.state, caught}
 	o.Keys, o.Secrets, o.Audit = k, &rotations{n.keeper, caught}, n.state
 	host, _, _ := net.SplitHostPort(n.cfg.HTTP)
-	o.LoopbackOnly = isLoopback(host)
+	o.LoopbackOnly = IsLoopback(host)
 	if o.Anonymous = httpapi.Anonymous(n.cfg.Anonymous); o.Anonymous == "" {
 		o.Anonymous = httpapi.AnonymousSubmit
 		if o.LoopbackOnly {
@@ -286,7 +286,7 @@ func (n *Node) openPeople(o *httpapi.Options, caught func(context.Context) error
 	if n.host.tokens == "" {
 		return nil
 	}
-	token, remove, err := leaveLocalToken(n.host.tokens, n.listener.Addr().String())
+	token, remove, err := LeaveLocalToken(n.host.tokens, n.listener.Addr().String())
 	if err != nil {
 		n.log.Warn("command lines here need a password: no token can be left for them", "err", err)
 		return nil
@@ -300,7 +300,7 @@ func (n *Node) openPeople(o *httpapi.Options, caught func(context.Context) error
 func (n *Node) newKeeper() *keeper {
 	return &keeper{
 		state: n.state, queue: n.queue, secrets: n.secrets, log: n.log.With("component", "keeper"), changed: make(chan struct{}, 1),
-		makers: n.host.makers, now: n.host.now, show: n.host.show, file: n.dir.path + "/" + passwordFile, givenKey: len(n.cfg.JWTPrivatePEM)+len(n.cfg.JWTPublicPEM) > 0,
+		makers: n.host.makers, now: n.host.now, show: n.host.show, file: n.dir.path + "/" + PasswordFile, givenKey: len(n.cfg.JWTPrivatePEM)+len(n.cfg.JWTPublicPEM) > 0,
 		others: func() map[string]string {
 			names := map[string]string{}
 			for _, r := range n.state.Nodes() {

@@ -199,7 +199,7 @@ func TestProcessBlobsKilled(t *testing.T) {
 		if err == nil && a.status != http.StatusOK {
 			err = fmt.Errorf("%v", a)
 		}
-		waiting = field(a.body, "id")
+		waiting = member(a.body, "id")
 		return err
 	})
 	for _, p := range ps {
@@ -270,7 +270,7 @@ func TestBlobsPurged(t *testing.T) {
 		if err == nil && a.status != http.StatusOK {
 			err = fmt.Errorf("%v", a)
 		}
-		id = field(a.body, "id")
+		id = member(a.body, "id")
 		return err
 	})
 	processes{p}.echoed(id, args)

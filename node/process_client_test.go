@@ -30,7 +30,7 @@ type answer struct {
 func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, abbreviate(string(a.body))) }
 
 // code is the stable code of a refusal.
-func (a answer) code() string { return field(a.body, "code") }
+func (a answer) code() string { return member(a.body, "code") }
 
 // send sends a request to one node, once. The headers are pairs of names and values.
 func send(p *process, method, path, body string, headers ...string) (answer, error) {
@@ -83,7 +83,7 @@ func (p *process) read(path string, into any, headers ...string) error {
 // submit queues one task and returns its id.
 func (p *process) submit(body string) string {
 	p.t.Helper()
-	id := field(p.must(http.StatusOK, http.MethodPost, "/task", body).body, "id")
+	id := member(p.must(http.StatusOK, http.MethodPost, "/task", body).body, "id")
 	if id == "" {
 		p.t.Fatalf("%s: no id in the answer to %s", p.name, body)
 	}
@@ -195,7 +195,7 @@ func (s *sum) submit(p *process) (ok bool, err error) {
 	}
 	switch a.status {
 	case http.StatusOK, http.StatusAccepted:
-		s.id = field(a.body, "id")
+		s.id = member(a.body, "id")
 		if waits && a.status == http.StatusOK {
 			s.record = a.body
 		}

@@ -113,7 +113,7 @@ func TestProcessDiskFloor(t *testing.T) {
 					if err == nil && (a.status != http.StatusServiceUnavailable || a.code() != "disk_full" || a.header.Get("Retry-After") == "") {
 						err = fmt.Errorf("got %v, Retry-After %q", a, a.header.Get("Retry-After"))
 					}
-					if err == nil && !strings.Contains(field(a.body, "message"), "node n") {
+					if err == nil && !strings.Contains(member(a.body, "message"), "node n") {
 						t.Errorf("%s: %v names no node", p.name, a)
 					}
 					return err
@@ -160,7 +160,7 @@ func TestProcessDiskFull(t *testing.T) {
 			body := fmt.Sprintf(`{"type":"test.main.echo","args":{"value":"%s"},"id":"full-%d"}`, strings.Repeat("x", 4000), number.Add(1))
 			if a, err := send(at[i%len(at)], http.MethodPost, "/task", body); err == nil && a.status == http.StatusOK {
 				mu.Lock()
-				acknowledged = append(acknowledged, field(a.body, "id"))
+				acknowledged = append(acknowledged, member(a.body, "id"))
 				mu.Unlock()
 			}
 		}
@@ -185,7 +185,7 @@ func TestProcessDiskFull(t *testing.T) {
 		if code := p.exit(20 * time.Second); code != 1 {
 			t.Errorf("%s started on a full disk: exit status %d, want 1", p.name, code)
 		}
-		if last := lastLines(p.log(), 1); !strings.Contains(last, "--min-free-disk") {
+		if last := tail(p.log(), 1); !strings.Contains(last, "--min-free-disk") {
 			t.Errorf("the last line is %q, want what to do", last)
 		}
 	}

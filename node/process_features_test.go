@@ -85,7 +85,7 @@ func delayStory(t *testing.T, ps processes) {
 func cancelStory(t *testing.T, ps processes) {
 	cancel := func(p *process, id string, want int) string {
 		t.Helper()
-		return field(p.must(want, http.MethodPost, "/task/"+id+"/cancel", "").body, "status")
+		return member(p.must(want, http.MethodPost, "/task/"+id+"/cancel", "").body, "status")
 	}
 	waits := ps[0].submit(sleepFor(0, `"delay":3600`))
 	runs := ps[0].submit(sleepFor(3600 * time.Second))
@@ -128,7 +128,7 @@ func idempotencyStory(t *testing.T, ps processes) {
 		if err != nil || a.status != http.StatusOK {
 			t.Errorf("got %v %v, want 200", a, err)
 		}
-		ids[i] = field(a.body, "id")
+		ids[i] = member(a.body, "id")
 	})
 	if len(slices.Compact(slices.Clone(ids))) != 1 {
 		t.Errorf("one key gave the ids %v, want one", ids)
@@ -159,7 +159,7 @@ func waitStory(t *testing.T, ps processes) {
 			start := time.Now()
 			a := p.must(http.StatusOK, http.MethodPost, "/task?wait=10s", (&sum{number: 7}).body())
 			since(t, start, 3*time.Second, "a wait for a sum at "+p.name)
-			if got := field(a.body, "status"); got != "SUCCESS" {
+			if got := member(a.body, "status"); got != "SUCCESS" {
 				t.Errorf("%s: got %v, want the result", p.name, a)
 			}
 		}
@@ -169,7 +169,7 @@ func waitStory(t *testing.T, ps processes) {
 		}
 		atOnce(len(ps), func(i int) {
 			a, err := send(ps[i], http.MethodGet, "/task/"+id+"?wait=10s", "")
-			if err != nil || a.status != http.StatusOK || field(a.body, "status") != "SUCCESS" {
+			if err != nil || a.status != http.StatusOK || member(a.body, "status") != "SUCCESS" {
 				t.Errorf("%s: got %v %v, want the result", ps[i].name, a, err)
 			}
 		})
@@ -271,7 +271,7 @@ func refusalStory(t *testing.T, ps processes) {
 	} {
 		for _, p := range ps {
 			if a := p.must(c.want, http.MethodPost, "/task", c.body); !strings.Contains(string(a.body), c.part) {
-				t.Errorf("%s: %s: got %v, want %q in it", p.name, abbreviate(c.body), a, c.part)
+				t.Errorf("%s: %s: got %v, want %q in it", p.name, c.body, a, c.part)
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -107,7 +108,7 @@ func newProcess(t *testing.T, name string, flags ...string) *process {
 			t.Errorf("%s has a data race: %.3000s", p.name, race)
 		}
 		if t.Failed() {
-			t.Logf("the log of %s:\n%s", p.name, lastLines(p.log(), 60))
+			t.Logf("the log of %s:\n%s", p.name, tail(p.log(), 60))
 		}
 	})
 	return p
@@ -217,7 +218,7 @@ func (p *process) log() string {
 // ready waits until the node says that it takes requests.
 func (p *process) ready() {
 	p.t.Helper()
-	eventually(p.t, readyTimeout, p.name+" is ready", func() error {
+	eventually(p.t, readyWithin, p.name+" is ready", func() error {
 		if !p.running() {
 			p.t.Fatalf("%s has ended: %v", p.name, p.err)
 		}
@@ -391,3 +392,22 @@ func command(t *testing.T, args ...string) (code int, out string) {
 	}
 	return cmd.ProcessState.ExitCode(), buf.String()
 }
+
+// member returns a member of a JSON object that is a text, "" if there is none.
+func member(object []byte, name string) string {
+	var members map[string]any
+	if json.Unmarshal(object, &members) != nil {
+		return ""
+	}
+	text, _ := members[name].(string)
+	return text
+}
+
+// tail returns the last lines of a text.
+func tail(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(len(lines)-n, 0):], "\n")
+}
+
+// readyWithin is how long a node may take to be ready.
+const readyWithin = 20 * time.Second

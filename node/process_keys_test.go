@@ -64,14 +64,14 @@ func TestProcessReferenceTokens(t *testing.T) {
 
 	a := p.must(http.StatusOK, http.MethodGet, "/token", fmt.Sprintf(`{"user":"admin","password":%q}`, processes{p}.adminPassword()))
 	claims := jwt.MapClaims{}
-	if _, err := jwt.ParseWithClaims(field(a.body, "token"), claims, func(*jwt.Token) (any, error) { return &key.PublicKey, nil }, jwt.WithValidMethods([]string{"RS256"})); err != nil {
+	if _, err := jwt.ParseWithClaims(member(a.body, "token"), claims, func(*jwt.Token) (any, error) { return &key.PublicKey, nil }, jwt.WithValidMethods([]string{"RS256"})); err != nil {
 		t.Fatalf("a token of the node: %v", err)
 	}
 	exp, err := claims.GetExpirationTime()
-	if left := time.Until(exp.Time); err != nil || left > 91*time.Second || left < 60*time.Second || field(a.body, "exp") != fmt.Sprint(exp.Unix()) {
+	if left := time.Until(exp.Time); err != nil || left > 91*time.Second || left < 60*time.Second || member(a.body, "exp") != fmt.Sprint(exp.Unix()) {
 		t.Errorf("it ends in %s, %v; the answer says %s", left, err, a.body)
 	}
-	if a := p.must(http.StatusUnprocessableEntity, http.MethodPost, "/keys/rotate", "", bearer(field(a.body, "token"))...); !strings.Contains(string(a.body), "given to the nodes") {
+	if a := p.must(http.StatusUnprocessableEntity, http.MethodPost, "/keys/rotate", "", bearer(member(a.body, "token"))...); !strings.Contains(string(a.body), "given to the nodes") {
 		t.Errorf("a given key is rotated: %s", a.body)
 	}
 }

@@ -67,7 +67,7 @@ func (ps processes) sumsAtEach(some processes) []string {
 			if err == nil && a.status != http.StatusOK {
 				err = fmt.Errorf("%v", a)
 			}
-			id = field(a.body, "id")
+			id = member(a.body, "id")
 			return err
 		})
 		ids = append(ids, id)

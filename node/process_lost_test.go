@@ -97,7 +97,7 @@ func TestProcessDrain(t *testing.T) {
 			start := time.Now()
 			leaving.signal(syscall.SIGTERM)
 			eventually(t, 5*time.Second, "the node is not ready any more", func() error {
-				if isReady(t.Context(), leaving.http) {
+				if IsReady(t.Context(), leaving.http) {
 					return errors.New("it is")
 				}
 				return nil

@@ -79,7 +79,7 @@ func (p *process) remove(t *testing.T, through *process, api bool) {
 	t.Helper()
 	eventually(t, 20*time.Second, p.name+" is removed", func() error {
 		if api {
-			a, err := send(through, http.MethodDelete, "/nodes/"+p.name, "", bearer(readLocalToken(localTokenDir(os.Getenv), through.http))...)
+			a, err := send(through, http.MethodDelete, "/nodes/"+p.name, "", bearer(ReadLocalToken(LocalTokenDir(os.Getenv), through.http))...)
 			if err == nil && a.status != http.StatusOK {
 				err = fmt.Errorf("%v", a)
 			}

@@ -148,7 +148,7 @@ func TestProcessLargestTasks(t *testing.T) {
 	const around = len(`{"value":""}`)
 	var done, later atomic.Int64
 	atOnce(6, func(i int) {
-		value := strings.Repeat(string(rune('a'+i)), maxLarge-around)
+		value := strings.Repeat(string(rune('a'+i)), (64<<20)-around)
 		var id string
 		eventually(t, 60*time.Second, "a large task is taken", func() error {
 			a, err := send(ps[i%3], http.MethodPost, "/task", `{"type":"test.main.echo","args":{"value":"`+value+`"}}`)
@@ -158,7 +158,7 @@ func TestProcessLargestTasks(t *testing.T) {
 			if err == nil && a.status != http.StatusOK {
 				err = fmt.Errorf("%v", a)
 			}
-			id = field(a.body, "id")
+			id = member(a.body, "id")
 			return err
 		})
 		p := ps[(i+1)%3]

@@ -38,12 +38,12 @@ func (ps processes) adminPassword() string {
 	var password string
 	eventually(t, 20*time.Second, "a node has the first user's password", func() error {
 		for _, p := range ps {
-			if text, err := os.ReadFile(filepath.Join(p.dir, "data", passwordFile)); err == nil {
+			if text, err := os.ReadFile(filepath.Join(p.dir, "data", PasswordFile)); err == nil {
 				password = strings.TrimSpace(string(text))
 				return nil
 			}
 		}
-		return fmt.Errorf("there is no %s", passwordFile)
+		return fmt.Errorf("there is no %s", PasswordFile)
 	})
 	return password
 }
@@ -59,7 +59,7 @@ func (p *process) login(user, password string) string {
 		if err == nil && a.status != http.StatusOK {
 			err = fmt.Errorf("got %v", a)
 		}
-		token = field(a.body, "token")
+		token = member(a.body, "token")
 		return err
 	})
 	return token
@@ -72,7 +72,7 @@ func bearer(token string) []string { return []string{"Authorization", "Bearer " 
 func TestProcessSecurity(t *testing.T) {
 	theSecret := secret.New()
 	ps := startCluster(t, 3, "--secret-file", secretFile(t, theSecret), "--anonymous", "submit", "--pprof")
-	s := &siege{ps: ps, secret: theSecret, admin: ps[0].login(firstUser, ps.adminPassword())}
+	s := &siege{ps: ps, secret: theSecret, admin: ps[0].login(FirstUser, ps.adminPassword())}
 	for _, story := range []struct {
 		name string
 		run  func(*testing.T, *siege)
@@ -175,7 +175,7 @@ func (s *siege) load(t *testing.T, token string) (done func()) {
 				default:
 				}
 				a, err := send(s.ps[i%3], http.MethodPost, "/task?wait=10s", `{"type":"test.main.myProtectedTask","args":{"x":1,"y":2}}`, bearer(token)...)
-				if err == nil && (a.status != http.StatusOK || field(a.body, "status") != "SUCCESS") {
+				if err == nil && (a.status != http.StatusOK || member(a.body, "status") != "SUCCESS") {
 					err = fmt.Errorf("got %v", a)
 				}
 				if err != nil {

@@ -190,7 +190,7 @@ func garbageStory(t *testing.T, s *siege) {
 	wg.Wait()
 	for _, p := range s.ps {
 		if !p.running() || strings.Contains(p.log(), "panic") {
-			t.Errorf("%s did not survive: %s", p.name, lastLines(p.log(), 20))
+			t.Errorf("%s did not survive: %s", p.name, tail(p.log(), 20))
 		}
 	}
 }
@@ -222,7 +222,7 @@ func slowStory(t *testing.T, s *siege) {
 
 func filesStory(t *testing.T, s *siege) {
 	for _, p := range s.ps {
-		for _, name := range []string{"", passwordFile, keptSecretsFile, "state", "cluster"} {
+		for _, name := range []string{"", PasswordFile, secret.KeptFile, "state", "cluster"} {
 			info, err := os.Stat(filepath.Join(p.dir, "data", name))
 			if os.IsNotExist(err) {
 				continue

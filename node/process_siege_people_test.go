@@ -104,8 +104,8 @@ func ownerStory(t *testing.T, s *siege) {
 	ann, bob := s.user(t, "ann", []string{"tasks:write"}, nil), s.user(t, "bob", nil, nil)
 	reader := s.user(t, "reader", []string{"tasks:read"}, nil)
 	a := s.ps[0].must(http.StatusOK, http.MethodPost, "/task?wait=5s", (&sum{number: 3}).body(), bearer(ann)...)
-	id := field(a.body, "id")
-	if got := field(a.body, "owner"); got != "ann" {
+	id := member(a.body, "id")
+	if got := member(a.body, "owner"); got != "ann" {
 		t.Errorf("the owner is %q, want ann", got)
 	}
 	for who, c := range map[string]struct {
@@ -118,7 +118,7 @@ func ownerStory(t *testing.T, s *siege) {
 			}
 		}
 	}
-	long := field(s.ps[0].must(http.StatusOK, http.MethodPost, "/task", sleepFor(time.Minute), bearer(bob)...).body, "id")
+	long := member(s.ps[0].must(http.StatusOK, http.MethodPost, "/task", sleepFor(time.Minute), bearer(bob)...).body, "id")
 	if code, _ := status(t, s.ps[1], http.MethodPost, "/task/"+long+"/cancel", ""); code != http.StatusNotFound {
 		t.Errorf("nobody cancels bob's task: got %d, want 404", code)
 	}
@@ -309,7 +309,7 @@ func auditStory(t *testing.T, s *siege) {
 		last = l.Index
 		seen[l.Action+" "+l.Target] = l
 	}
-	if l := seen["user.put audited"]; l.Sub != firstUser || l.Addr != "127.0.0.1" {
+	if l := seen["user.put audited"]; l.Sub != FirstUser || l.Addr != "127.0.0.1" {
 		t.Errorf("the new user: %+v, want it made by admin from 127.0.0.1", l)
 	}
 	if l, ok := seen["submit "+id]; !ok || l.Sub != "" {

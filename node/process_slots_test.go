@@ -165,7 +165,7 @@ func (ps processes) submitAll(bodies []string, connections int) []string {
 				ps[0].t.Errorf("POST %s: %v %v", bodies[i], a, err)
 				return
 			}
-			ids[i] = field(a.body, "id")
+			ids[i] = member(a.body, "id")
 		}
 	})
 	if ps[0].t.Failed() {

@@ -42,7 +42,7 @@ func TestProcessStartRefused(t *testing.T) {
 			if code := p.exit(20 * time.Second); code != 1 {
 				t.Errorf("exit status %d, want 1", code)
 			}
-			last := lastLines(p.log(), 1)
+			last := tail(p.log(), 1)
 			if !strings.HasPrefix(last, "pytasks: ") {
 				t.Errorf("the last line is %q, want one that begins with pytasks:", last)
 			}

@@ -30,23 +30,13 @@ type secrets struct {
 	changed chan struct{} // capacity 1: the rotation may have changed
 
 	mu   sync.Mutex
-	kept keptSecrets // guarded by mu
-}
-
-// keptSecretsFile is where they are. There is none before the first rotation.
-const keptSecretsFile = "secrets.json"
-
-// keptSecrets is what is in it.
-type keptSecrets struct {
-	Secrets  []string `json:"secrets"`  // the first is used
-	From     string   `json:"from"`     // id of the one that a rotation under way replaces
-	Replaced []string `json:"replaced"` // ids of those that are not honoured any more
+	kept secret.Kept // guarded by mu
 }
 
 // openSecrets returns the secrets that a node honours: those that it was given, or what the
 // cluster's rotations have made of them.
 func openSecrets(dir string, given []secret.Secret, log *slog.Logger) (*secrets, error) {
-	s := &secrets{file: filepath.Join(dir, keptSecretsFile), log: log, changed: make(chan struct{}, 1)}
+	s := &secrets{file: filepath.Join(dir, secret.KeptFile), log: log, changed: make(chan struct{}, 1)}
 	if len(given) == 0 {
 		return s, nil
 	}
@@ -57,7 +47,7 @@ func openSecrets(dir string, given []secret.Secret, log *slog.Logger) (*secrets,
 	case err != nil:
 		return nil, fmt.Errorf("read the secrets of this node: %w", err)
 	default:
-		if err := checkPrivate(s.file); err != nil {
+		if err := CheckPrivate(s.file); err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal(text, &s.kept); err != nil {
@@ -86,7 +76,7 @@ func (s *secrets) merge(given, kept []secret.Secret) ([]secret.Secret, error) {
 		s.log.Warn("the secret that this node was given has been replaced: the new one is used, which `pytasks secret show` prints; give it to the node", "given", id, "used", kept[0].ID())
 		return kept, nil
 	}
-	s.kept = keptSecrets{} // another secret than ever before: the operator means it
+	s.kept = secret.Kept{} // another secret than ever before: the operator means it
 	if err := os.Remove(s.file); err != nil {
 		return nil, fmt.Errorf("forget the old secrets: %w", err)
 	}

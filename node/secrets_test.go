@@ -52,7 +52,7 @@ func TestSecretsFollow(t *testing.T) {
 			t.Fatalf("after a restart: honours %v, want %s", s.ids(), step.want)
 		}
 	}
-	if info, err := os.Stat(filepath.Join(dir, keptSecretsFile)); err != nil || info.Mode().Perm() != 0o600 {
+	if info, err := os.Stat(filepath.Join(dir, secret.KeptFile)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file: %v, %v", info.Mode(), err)
 	}
 	if !strings.Contains(log.String(), "has been replaced") || strings.Contains(log.String(), old.Text()[8:20]) || strings.Contains(log.String(), next.Text()[8:20]) {
@@ -92,7 +92,7 @@ func TestSecretsGivenUp(t *testing.T) {
 
 func TestSecretsFileDamaged(t *testing.T) {
 	dir, s := t.TempDir(), secret.New()
-	file := filepath.Join(dir, keptSecretsFile)
+	file := filepath.Join(dir, secret.KeptFile)
 	for _, c := range []struct {
 		text, want string
 		mode       os.FileMode

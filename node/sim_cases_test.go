@@ -163,7 +163,7 @@ func TestSimHundredNodes(t *testing.T) {
 // add submits a task at a node, waits for it and returns its id.
 func (m *simMachine) add(t *testing.T, want int) (id string) {
 	t.Helper()
-	return field(m.ask(t, http.MethodPost, "/task?wait=10s", `{"type":"chaos.main.work","args":{"n":1}}`, want), "id")
+	return member(m.ask(t, http.MethodPost, "/task?wait=10s", `{"type":"chaos.main.work","args":{"n":1}}`, want), "id")
 }
 
 // ask has the node on the machine answer a request, and checks the status of the answer.

@@ -35,18 +35,6 @@ func (t *table) row(cells ...string) {
 // flush prints the table.
 func (t *table) flush() error { return t.w.Flush() }
 
-// shortDuration is d without the zeros that time.Duration writes: 24h, 1m30s.
-func shortDuration(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
-}
-
 // localTime is an RFC 3339 time on this machine's clock, to the second, for people.
 func localTime(text string) string {
 	at, err := time.Parse(time.RFC3339, text)
@@ -75,47 +63,4 @@ func thousands(n int64) string {
 		digits = digits[:i] + "," + digits[i:]
 	}
 	return sign + digits
-}
-
-// didYouMean proposes the candidate that is nearest to a word that is unknown, as the end of a
-// sentence; nothing if none is near.
-func didYouMean(word string, candidates []string) string {
-	best := nearest(word, candidates)
-	if best == "" || !strings.Contains(best, word) && editDistance(word, best) > 1+len(word)/3 {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %q?", best)
-}
-
-// nearest is the candidate that takes the fewest changed letters to become word, or ""
-// if there is none.
-func nearest(word string, candidates []string) string {
-	best, fewest := "", -1
-	for _, c := range candidates {
-		if n := editDistance(word, c); fewest < 0 || n < fewest {
-			best, fewest = c, n
-		}
-	}
-	return best
-}
-
-// editDistance is Levenshtein's: insertions, deletions and substitutions.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

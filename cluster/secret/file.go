@@ -65,3 +65,14 @@ func readPrivate(path string) ([]byte, error) {
 	}
 	return text, nil
 }
+
+// KeptFile is where a node keeps, in its data directory, what rotations have made of the secrets that it was given: a Kept, as
+// JSON. There is none before the first rotation.
+const KeptFile = "secrets.json"
+
+// Kept is what is in KeptFile.
+type Kept struct {
+	Secrets  []string `json:"secrets"`  // the first is used
+	From     string   `json:"from"`     // id of the one that a rotation under way replaces
+	Replaced []string `json:"replaced"` // ids of those that are not honoured any more
+}

@@ -16,8 +16,8 @@ import (
 // HTTP address: who can read it could read the node's data as well. It is worth nothing once the node
 // has stopped, and elsewhere.
 
-// localTokenDir is the folder of these tokens.
-func localTokenDir(getenv func(string) string) string {
+// LocalTokenDir is the folder of these tokens.
+func LocalTokenDir(getenv func(string) string) string {
 	if dir := getenv("XDG_RUNTIME_DIR"); dir != "" {
 		return filepath.Join(dir, "pytasks")
 	}
@@ -49,8 +49,8 @@ func localTokenFile(addr string) string {
 	return strings.ReplaceAll(host, ":", "_") + "_" + port
 }
 
-// leaveLocalToken writes a new token for the node that listens on addr, and returns what removes it.
-func leaveLocalToken(dir, addr string) (token string, remove func() error, err error) {
+// LeaveLocalToken writes a new token for the node that listens on addr, and returns what removes it.
+func LeaveLocalToken(dir, addr string) (token string, remove func() error, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", nil, err
 	}
@@ -59,7 +59,10 @@ func leaveLocalToken(dir, addr string) (token string, remove func() error, err e
 	}
 	token = "local-" + rand.Text()
 	file := filepath.Join(dir, localTokenFile(addr))
-	if err := writeDurably(file, []byte(token+"\n")); err != nil {
+	if err := os.WriteFile(file+".new", []byte(token+"\n"), 0o600); err != nil {
+		return "", nil, err
+	}
+	if err := os.Rename(file+".new", file); err != nil {
 		return "", nil, err
 	}
 	return token, func() error {
@@ -70,10 +73,10 @@ func leaveLocalToken(dir, addr string) (token string, remove func() error, err e
 	}, nil
 }
 
-// readLocalToken returns the token of the node at a base URL, "" if there is none.
-func readLocalToken(dir, base string) string {
+// ReadLocalToken returns the token of the node at a base URL, "" if there is none.
+func ReadLocalToken(dir, base string) string {
 	u, err := url.Parse(base)
-	if err != nil || !isLoopback(u.Hostname()) || checkOwnDir(dir) != nil {
+	if err != nil || !IsLoopback(u.Hostname()) || checkOwnDir(dir) != nil {
 		return ""
 	}
 	port := u.Port()

@@ -1,0 +1,202 @@
+package node
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// fakeAPI is a node's REST API over tasks in memory. A task runs when it is first read
+// or waited for.
+type fakeAPI struct {
+	mu       sync.Mutex
+	tasks    map[string]*fakeTask // guarded by mu
+	order    []string             // guarded by mu; ids, oldest first
+	keys     map[string]string    // guarded by mu; Idempotency-Key to id
+	requests []string             // guarded by mu; method and path of each
+	hosts    map[string]int       // guarded by mu; requests by the address they came to
+
+	spoil func(w http.ResponseWriter, r *http.Request) bool // answers instead, if not nil and true
+	sum   func(x, y *big.Int) *big.Int                      // the result of test.main.add, nil = right
+}
+
+type fakeTask struct {
+	ID     string          `json:"id"`
+	Status string          `json:"status"`
+	Result json.RawMessage `json:"result"`
+	Type   string          `json:"type"`
+	Args   json.RawMessage `json:"args"`
+	Tags   []string        `json:"tags,omitempty"`
+	Done   string          `json:"finished_at,omitempty"`
+	Error  *fakeError      `json:"error,omitempty"`
+	Reason string          `json:"reason,omitempty"`
+}
+
+type fakeError struct {
+	Type      string `json:"type"`
+	Message   string `json:"message"`
+	Traceback string `json:"traceback"`
+}
+
+func newFakeAPI(t *testing.T) (*fakeAPI, string) {
+	t.Helper()
+	f := &fakeAPI{tasks: map[string]*fakeTask{}, keys: map[string]string{}, hosts: map[string]int{}}
+	return f, f.serve(t)
+}
+
+// serve gives the API an address, or one more.
+func (f *fakeAPI) serve(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(f)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests = append(f.requests, r.Method+" "+r.URL.String())
+	f.hosts["http://"+r.Host]++
+	w.Header().Set("Content-Type", "application/json")
+	if f.spoil != nil && f.spoil(w, r) {
+		return
+	}
+	wait := r.URL.Query().Get("wait") != ""
+	switch path := r.URL.Path; {
+	case path == "/ping":
+		fmt.Fprintln(w, `{"status": "online"}`)
+	case path == "/packs/test":
+		fmt.Fprintln(w, `{"name": "test", "tasks": [
+			{"type": "test.main.add", "schema": {"properties": {"x": {"type": "integer"}, "y": {"type": "integer"}}}},
+			{"type": "test.main.fail", "schema": {"properties": {"message": {"type": "string"}}}}]}`)
+	case path == "/tasks":
+		fmt.Fprintln(w, `{"test.main.add": {"require_authorization": false, "args": {"x": "<class 'int'>", "y": "<class 'int'>"}},
+			"test.main.fail": {"require_authorization": false, "args": {"message": "<class 'str'>"}}}`)
+	case path == "/task" && r.Method == http.MethodPost:
+		var in fakeTask
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil || r.Header.Get("Content-Type") != "application/json" {
+			answerError(w, http.StatusBadRequest, "bad_request", "not a task")
+			return
+		}
+		id := f.add(&in, r.Header.Get("Idempotency-Key"))
+		f.answer(w, id, wait)
+	case path == "/tasks/batch":
+		var in struct{ Tasks []*fakeTask }
+		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+			answerError(w, http.StatusBadRequest, "bad_request", "no tasks")
+			return
+		}
+		var ids []string
+		for _, t := range in.Tasks {
+			ids = append(ids, f.add(t, ""))
+		}
+		json.NewEncoder(w).Encode(map[string]any{"ids": ids})
+	case path == "/task":
+		f.list(w, r)
+	case path == "/cluster":
+		fmt.Fprintf(w, `{"leader": "a", "nodes": [
+			{"name": "a", "role": "voter", "status": "alive", "slots": 4, "running": 1, "http": "http://a:1", "packs": ["test", "p"]},
+			{"name": "b", "role": "voter", "status": "alive", "slots": 2, "running": 0, "http": "http://%s", "draining": true}]}`, r.Host)
+	case strings.HasPrefix(path, "/nodes/") && r.Method == http.MethodDelete:
+		fmt.Fprintln(w, `{}`)
+	case strings.HasSuffix(path, "/cancel"):
+		answerError(w, http.StatusConflict, "finished", "the task is finished already: SUCCESS")
+	default:
+		id := strings.TrimPrefix(path, "/task/")
+		if f.tasks[id] == nil {
+			answerError(w, http.StatusNotFound, "not_found", "there is no task "+id)
+			return
+		}
+		f.answer(w, id, true)
+	}
+}
+
+// add queues a task; under a known key it is the one that was queued before.
+func (f *fakeAPI) add(t *fakeTask, key string) string {
+	if id, known := f.keys[key]; known && key != "" {
+		return id
+	}
+	t.ID = fmt.Sprintf("0192f0c1-0000-7000-8000-%012d", len(f.order))
+	t.Status, t.Result = "PENDING", json.RawMessage("{}")
+	f.tasks[t.ID] = t
+	f.order = append(f.order, t.ID)
+	f.keys[key] = t.ID
+	return t.ID
+}
+
+func (f *fakeAPI) answer(w http.ResponseWriter, id string, run bool) {
+	t := f.tasks[id]
+	if run && t.Status == "PENDING" {
+		f.run(t)
+	}
+	json.NewEncoder(w).Encode(t)
+}
+
+func (f *fakeAPI) run(t *fakeTask) {
+	var args struct {
+		X, Y    big.Int
+		Message string
+	}
+	t.Done = time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
+	if err := json.Unmarshal(t.Args, &args); err != nil || t.Type == "test.main.fail" {
+		t.Status, t.Reason = "FAILURE", "error"
+		t.Error = &fakeError{Type: "Error", Message: args.Message, Traceback: "line 1\nline 2"}
+		return
+	}
+	sum := (&big.Int{}).Add
+	if f.sum != nil {
+		sum = f.sum
+	}
+	t.Status, t.Result = "SUCCESS", json.RawMessage(sum(&args.X, &args.Y).String())
+}
+
+// list answers newest first; the cursor is the number of tasks to skip.
+func (f *fakeAPI) list(w http.ResponseWriter, r *http.Request) {
+	skip, _ := strconv.Atoi(r.URL.Query().Get("cursor"))
+	limit, err := strconv.Atoi(r.URL.Query().Get("limit"))
+	if err != nil || limit < 1 || limit > 1000 {
+		answerError(w, http.StatusBadRequest, "bad_request", "limit: 1 to 1000")
+		return
+	}
+	page := map[string]any{}
+	items := []*fakeTask{}
+	for i := len(f.order) - 1 - skip; i >= 0 && len(items) < limit; i-- {
+		items = append(items, f.tasks[f.order[i]])
+	}
+	page["items"] = items
+	if skip+len(items) < len(f.order) {
+		page["next_cursor"] = strconv.Itoa(skip + len(items))
+	}
+	json.NewEncoder(w).Encode(page)
+}
+
+func (f *fakeAPI) seen() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.requests...)
+}
+
+func answerError(w http.ResponseWriter, status int, code, message string) {
+	w.Header().Set("Retry-After", "0")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(map[string]string{"code": code, "message": message})
+}
+
+// deadAddr is an address where nobody listens.
+func deadAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return "http://" + l.Addr().String()
+}
