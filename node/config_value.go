@@ -99,23 +99,23 @@ func parseBool(text string) (bool, error) {
 	return b, nil
 }
 
-// SizeUnits are the units of sizes, the largest first.
-func SizeUnits() []struct {
-	name  string
-	bytes int64
-} {
-	return []struct {
-		name  string
-		bytes int64
-	}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}}
+// SizeUnit is a unit of sizes.
+type SizeUnit struct {
+	Name  string
+	Bytes int64
+}
+
+// SizeUnits returns the units of sizes: those of 1024, the largest first, then those of 1000 and the byte.
+func SizeUnits() []SizeUnit {
+	return []SizeUnit{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"TB", 1e12}, {"GB", 1e9}, {"MB", 1e6}, {"kB", 1e3}, {"B", 1}}
 }
 
 // parseSize reads a number of bytes: 1048576, 512MiB, 4GiB, 2GB.
 func parseSize(text string) (int64, error) {
 	number, unit := strings.ReplaceAll(strings.TrimSpace(text), "_", ""), int64(1)
 	for _, u := range SizeUnits() {
-		if head, ok := strings.CutSuffix(strings.ToLower(number), strings.ToLower(u.name)); ok {
-			number, unit = strings.TrimSpace(head), u.bytes
+		if head, ok := strings.CutSuffix(strings.ToLower(number), strings.ToLower(u.Name)); ok {
+			number, unit = strings.TrimSpace(head), u.Bytes
 			break
 		}
 	}
@@ -128,8 +128,8 @@ func parseSize(text string) (int64, error) {
 
 func formatSize(n int64) string {
 	for _, u := range SizeUnits()[:4] {
-		if n != 0 && n%u.bytes == 0 {
-			return strconv.FormatInt(n/u.bytes, 10) + u.name
+		if n != 0 && n%u.Bytes == 0 {
+			return strconv.FormatInt(n/u.Bytes, 10) + u.Name
 		}
 	}
 	return strconv.FormatInt(n, 10)

@@ -110,8 +110,8 @@ func freeSpace(dir string) (int64, error) {
 // roundSize is a number of bytes for people.
 func roundSize(n int64) string {
 	for _, u := range SizeUnits() {
-		if n >= 10*u.bytes && u.bytes&(u.bytes-1) == 0 {
-			return fmt.Sprintf("%d %s", n/u.bytes, u.name)
+		if n >= 10*u.Bytes && u.Bytes&(u.Bytes-1) == 0 {
+			return fmt.Sprintf("%d %s", n/u.Bytes, u.Name)
 		}
 	}
 	return fmt.Sprintf("%d B", n)
