@@ -1,10 +1,8 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -56,19 +54,6 @@ what to do about it. The exit code is 1 if something is wrong.`,
 		}
 	}
 	return cmd
-}
-
-// checks returns the lines of /readyz of the node that answers.
-func (c *Client) checks(ctx context.Context) ([]string, error) {
-	answer, err := c.do(ctx, request{method: http.MethodGet, path: "/readyz"})
-	var refused *APIError
-	switch {
-	case errors.As(err, &refused) && refused.Status == http.StatusServiceUnavailable:
-		return strings.Split(strings.TrimSpace(refused.text), "\n"), nil
-	case err != nil:
-		return nil, err
-	}
-	return strings.Split(strings.TrimSpace(string(answer.body)), "\n"), nil
 }
 
 // health is what is said of a cluster.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -192,6 +193,19 @@ func (c *Client) cluster(ctx context.Context) (*clusterView, error) {
 	body, err := c.get(ctx, request{path: "/cluster"}, &view)
 	view.raw = body
 	return &view, err
+}
+
+// checks returns the lines of /readyz of the node that answers.
+func (c *Client) checks(ctx context.Context) ([]string, error) {
+	answer, err := c.do(ctx, request{method: http.MethodGet, path: "/readyz"})
+	var refused *APIError
+	switch {
+	case errors.As(err, &refused) && refused.Status == http.StatusServiceUnavailable:
+		return strings.Split(strings.TrimSpace(refused.text), "\n"), nil
+	case err != nil:
+		return nil, err
+	}
+	return strings.Split(strings.TrimSpace(string(answer.body)), "\n"), nil
 }
 
 // removeNode takes a node that will not come back out of the cluster.
