@@ -198,7 +198,7 @@ func (w *benchWorker) connect(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		return &UnreachableError{[]string{w.addr()}, err}
+		return &UnreachableError{Addrs: []string{w.addr()}, Err: err}
 	}
 	if status != http.StatusOK {
 		return fmt.Errorf("bench: %s/ping answered %d: is it a pytasks node?", w.addr(), status)

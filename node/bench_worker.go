@@ -118,7 +118,7 @@ func (w *benchWorker) call(ctx context.Context, method, path string, body []byte
 			if err == nil {
 				err = fmt.Errorf("%d %s", status, field(w.answer, "message"))
 			}
-			return &UnreachableError{w.load.addrs, err}
+			return &UnreachableError{Addrs: w.load.addrs, Err: err}
 		}
 		w.retries++
 		w.at = (w.at + 1) % len(w.load.addrs)

@@ -81,7 +81,7 @@ func TestSignature(t *testing.T) {
 func TestShowTask(t *testing.T) {
 	var out strings.Builder
 	c := &cli{out: &out}
-	err := c.showTask(&taskView{ID: "1", Status: "STARTED", Release: "1.0+ab", Attempt: 1, Node: "n1", Progress: &taskProgress{0.254, "step 2"}})
+	err := c.showTask(&taskView{ID: "1", Status: "STARTED", Release: "1.0+ab", Attempt: 1, Node: "n1", Progress: &taskProgress{Fraction: 0.254, Text: "step 2"}})
 	if err != nil {
 		t.Fatal(err)
 	}
