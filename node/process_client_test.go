@@ -27,7 +27,9 @@ type answer struct {
 	body   []byte
 }
 
-func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, a.body[:min(len(a.body), 1000)]) }
+func (a answer) String() string {
+	return fmt.Sprintf("%d %s", a.status, a.body[:min(len(a.body), 1000)])
+}
 
 // code is the stable code of a refusal.
 func (a answer) code() string { return member(a.body, "code") }
