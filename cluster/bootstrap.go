@@ -17,6 +17,7 @@ const (
 	methodAdopt  = "cluster.adopt"  // the cluster was founded; body: its id
 	methodRead   = "cluster.read"   // the leader's read index
 	methodPlace  = "cluster.place"  // how far this node's state machine is
+	methodLast   = "cluster.last"   // where this node's log ends
 	methodRemove = "cluster.remove" // take the node named in the body out
 	methodBye    = "cluster.bye"    // the node called was taken out, or not let in (body: the code why)
 )

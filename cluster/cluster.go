@@ -42,9 +42,8 @@ type Cluster struct {
 	transport *raft.NetworkTransport
 	office    office
 	reads     rounds
-	proposals sync.WaitGroup // in flight; held by proposing
-	proposing sync.RWMutex   // write-locked once by Close
-	transfer  atomic.Int64   // unix nanoseconds since when raft answers "transfer in progress"; 0 = it does not
+	gate      turnstile  // of proposals
+	handing   sync.Mutex // held while the leadership is handed over
 
 	cluster  atomic.Pointer[uuid.UUID]
 	adopting sync.Mutex
@@ -142,7 +141,8 @@ func (c *Cluster) register() error {
 		c.methods[name] = &method{name, run}
 	}
 	for name, run := range map[string]Handler{methodGrant: c.handleGrant, methodAdopt: c.handleAdopt,
-		methodRead: c.handleRead, methodPlace: c.handlePlace, methodRemove: c.handleRemove, methodBye: c.handleBye} {
+		methodRead: c.handleRead, methodPlace: c.handlePlace, methodRemove: c.handleRemove, methodBye: c.handleBye,
+		methodLast: c.handleLast} {
 		c.methods[name] = &method{name, run}
 	}
 	return nil
@@ -243,8 +243,7 @@ func (c *Cluster) Leave(ctx context.Context) error {
 // Close stops everything and waits for it. It is safe to call twice. It does not say goodbye: see Leave.
 func (c *Cluster) Close() error {
 	c.closeOnce.Do(func() {
-		c.proposing.Lock() // no new proposals; it is never unlocked
-		c.settleProposals()
+		c.settleProposals(c.gate.close(true))
 		if c.transport != nil {
 			c.transport.Close()
 		}
@@ -280,12 +279,7 @@ func (c *Cluster) Close() error {
 
 // settleProposals gives proposals in flight the time that a leader without a majority needs to give up: raft never
 // answers those that its shutdown catches between commit and apply.
-func (c *Cluster) settleProposals() {
-	settled := make(chan struct{})
-	go func() {
-		c.proposals.Wait()
-		close(settled)
-	}()
+func (c *Cluster) settleProposals(settled <-chan struct{}) {
 	select {
 	case <-settled:
 	case <-time.After(2 * c.cfg.Timing.Lease):

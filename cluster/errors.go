@@ -39,6 +39,8 @@ var (
 	ErrUnknownMember = &Sentinel{"unknown_member", "no member has this id"}
 	// ErrUnsafe refuses a removal that would leave the voters without a reachable majority.
 	ErrUnsafe = &Sentinel{"unsafe", "this would leave the cluster without a reachable majority"}
+	// ErrNoSuccessor refuses a transfer of leadership: no other voter answers and has most of the log, or none that suits.
+	ErrNoSuccessor = &Sentinel{"no_successor", "no other voting node is up and near enough to lead"}
 	// ErrRemoved makes Open fail, or is passed to Fatal: the node was taken out of the cluster.
 	ErrRemoved = &Sentinel{"removed", "this node was removed from the cluster"}
 	// ErrClosed answers calls after Close.

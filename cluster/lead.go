@@ -60,7 +60,6 @@ func (c *Cluster) watchRaft(ctx context.Context) {
 		case <-observations:
 			c.office.changed.fire()
 		case <-ticker.C:
-			c.watchTransfer()
 		}
 		if c.raft.State() == raft.Shutdown && ctx.Err() == nil {
 			c.leave()

@@ -36,7 +36,7 @@ func TestLeadRunsOncePerTerm(t *testing.T) {
 	if first.node != old.cfg.Name || first.end {
 		t.Errorf("first span is %+v, the leader is %s", first, old.cfg.Name)
 	}
-	if err := old.TransferLeadership(t.Context()); err != nil {
+	if _, err := old.TransferLeadership(t.Context(), nil); err != nil {
 		t.Fatalf("TransferLeadership: %v", err)
 	}
 	ended, began := false, false
@@ -135,7 +135,7 @@ func TestReadIndexCoversWhatWasCommitted(t *testing.T) {
 	check(nodes)
 	// An election leaves an entry in the log that no state machine sees: an index that counts it could never be reached.
 	lead := leader(t, nodes)
-	if err := lead.TransferLeadership(t.Context()); err != nil {
+	if _, err := lead.TransferLeadership(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	leader(t, nodes)
