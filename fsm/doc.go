@@ -19,7 +19,7 @@
 //	7       Purge       the leader     forgets old finished tasks, Idempotency-Keys and audit records
 //	8       NodeUp      that node      registers a start of a node
 //	9       NodeDown    the leader     requeues what a lost node was running
-//	10      NodeDrain   that node      stops or resumes giving work to a node
+//	10      NodeDrain   any node       stops or resumes giving work to a node
 //	11      PackPut     any node       installs a release of a pack, and makes it current
 //	12      PackUse     any node       makes another release current
 //	13      PackRemove  any node       removes a release or a pack; by force its tasks end

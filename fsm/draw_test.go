@@ -70,7 +70,12 @@ func drawKind(rt *rapid.T, m *model) *Command {
 	case 9:
 		return down(drawPlace(rt, m), reason.Draw(rt, "reason"), rapid.IntRange(0, 3).Draw(rt, "forget") == 3)
 	case 10:
-		return drain(drawPlace(rt, m), rapid.IntRange(0, 3).Draw(rt, "draining") == 3)
+		c := drain(drawPlace(rt, m), rapid.IntRange(0, 3).Draw(rt, "draining") == 3)
+		if d := c.GetNodeDrain(); rapid.Bool().Draw(rt, "until resumed") {
+			d.UntilResumed, d.TimeoutMs = true, rapid.Int64Range(0, 2).Draw(rt, "drain timeout")*1000
+			d.Force = rapid.Bool().Draw(rt, "force")
+		}
+		return c
 	case 11:
 		name := rapid.SampledFrom([]string{"p", "p", "p", "p", "q", "p.f", "p@1", ""}).Draw(rt, "pack")
 		release := fmt.Sprint(rapid.IntRange(1, drawnReleases).Draw(rt, "release"))

@@ -31,6 +31,7 @@ var (
 	ErrNoPack    = &Error{"no_pack", "the release of the pack that a task refers to is not installed, or is being removed: send it again"}
 	ErrNoBlob    = &Error{"no_blob", "the arguments or the result of this task are on no node that can be reached now: ask again"}
 	ErrLastAdmin = &Error{"last_admin", "nobody would be left who may do everything: give another user the scope admin before"}
+	ErrLastNode  = &Error{"last_node", "no node would be left that takes tasks, so that nothing would run: resume or add another one before, or drain this one by force"}
 	ErrConflict  = &Error{"conflict", "it was changed meanwhile, or exists already: look at it and send it again"}
 	ErrMisfit    = &Error{"misfit", "the command does not fit the state any more"}
 	ErrBadCursor = &Error{"bad_cursor", "the cursor is not one that this API gave out: leave it out to start again"}
@@ -70,6 +71,8 @@ func (c Code) Err() error {
 		return ErrLastAdmin
 	case Code_CONFLICT:
 		return ErrConflict
+	case Code_LAST_NODE:
+		return ErrLastNode
 	default:
 		return ErrMisfit
 	}

@@ -109,6 +109,7 @@ const (
 	Code_NO_PACK    Code = 11 // a task refers to a release that is not installed
 	Code_LAST_ADMIN Code = 12 // nobody would be left who may do everything
 	Code_CONFLICT   Code = 13 // it was changed meanwhile; or it exists already
+	Code_LAST_NODE  Code = 14 // no node would be left that takes tasks
 )
 
 // Enum value maps for Code.
@@ -128,6 +129,7 @@ var (
 		11: "NO_PACK",
 		12: "LAST_ADMIN",
 		13: "CONFLICT",
+		14: "LAST_NODE",
 	}
 	Code_value = map[string]int32{
 		"OK":         0,
@@ -144,6 +146,7 @@ var (
 		"NO_PACK":    11,
 		"LAST_ADMIN": 12,
 		"CONFLICT":   13,
+		"LAST_NODE":  14,
 	}
 )
 
@@ -1649,10 +1652,16 @@ func (x *NodeDown) GetForget() bool {
 	return false
 }
 
+// NodeDrain makes a node take no new tasks, or take them again. It is of a start of the
+// node, or, until_resumed, of the node itself: then it outlives starts and does not ask for
+// the boot in place.
 type NodeDrain struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Place         *Place                 `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
 	Draining      bool                   `protobuf:"varint,2,opt,name=draining,proto3" json:"draining,omitempty"`
+	UntilResumed  bool                   `protobuf:"varint,3,opt,name=until_resumed,json=untilResumed,proto3" json:"until_resumed,omitempty"`
+	TimeoutMs     int64                  `protobuf:"varint,4,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // for what runs there, until_resumed only; 0 = as long as the node itself says
+	Force         bool                   `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`                          // also the last node that takes tasks
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1697,6 +1706,27 @@ func (x *NodeDrain) GetPlace() *Place {
 func (x *NodeDrain) GetDraining() bool {
 	if x != nil {
 		return x.Draining
+	}
+	return false
+}
+
+func (x *NodeDrain) GetUntilResumed() bool {
+	if x != nil {
+		return x.UntilResumed
+	}
+	return false
+}
+
+func (x *NodeDrain) GetTimeoutMs() int64 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *NodeDrain) GetForce() bool {
+	if x != nil {
+		return x.Force
 	}
 	return false
 }
@@ -2803,10 +2833,11 @@ type Node struct {
 	Packs         []byte                 `protobuf:"bytes,6,opt,name=packs,proto3" json:"packs,omitempty"`
 	Http          string                 `protobuf:"bytes,7,opt,name=http,proto3" json:"http,omitempty"`
 	Version       string                 `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
-	Draining      bool                   `protobuf:"varint,9,opt,name=draining,proto3" json:"draining,omitempty"`
-	Down          bool                   `protobuf:"varint,10,opt,name=down,proto3" json:"down,omitempty"` // this boot runs nothing more
-	Gone          bool                   `protobuf:"varint,11,opt,name=gone,proto3" json:"gone,omitempty"` // removed for good; kept for the tasks that name it
+	Draining      bool                   `protobuf:"varint,9,opt,name=draining,proto3" json:"draining,omitempty"` // this boot takes no more tasks
+	Down          bool                   `protobuf:"varint,10,opt,name=down,proto3" json:"down,omitempty"`        // this boot runs nothing more
+	Gone          bool                   `protobuf:"varint,11,opt,name=gone,proto3" json:"gone,omitempty"`        // removed for good; kept for the tasks that name it
 	UpMs          int64                  `protobuf:"varint,12,opt,name=up_ms,json=upMs,proto3" json:"up_ms,omitempty"`
+	Drain         *Drain                 `protobuf:"bytes,13,opt,name=drain,proto3" json:"drain,omitempty"` // takes no tasks until it is resumed; absent = it does
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2925,6 +2956,66 @@ func (x *Node) GetUpMs() int64 {
 	return 0
 }
 
+func (x *Node) GetDrain() *Drain {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
+}
+
+// Drain is what a NodeDrain until_resumed has told a node.
+type Drain struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SinceMs       int64                  `protobuf:"varint,1,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	TimeoutMs     int64                  `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"` // for what runs there; 0 = as long as the node itself says
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drain) Reset() {
+	*x = Drain{}
+	mi := &file_fsm_fsm_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drain) ProtoMessage() {}
+
+func (x *Drain) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drain.ProtoReflect.Descriptor instead.
+func (*Drain) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Drain) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+func (x *Drain) GetTimeoutMs() int64 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
 // Pack is the record of an installed pack.
 type Pack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2939,7 +3030,7 @@ type Pack struct {
 
 func (x *Pack) Reset() {
 	*x = Pack{}
-	mi := &file_fsm_fsm_proto_msgTypes[33]
+	mi := &file_fsm_fsm_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2951,7 +3042,7 @@ func (x *Pack) String() string {
 func (*Pack) ProtoMessage() {}
 
 func (x *Pack) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[33]
+	mi := &file_fsm_fsm_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2964,7 +3055,7 @@ func (x *Pack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pack.ProtoReflect.Descriptor instead.
 func (*Pack) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{33}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Pack) GetName() string {
@@ -3020,7 +3111,7 @@ type PackRelease struct {
 
 func (x *PackRelease) Reset() {
 	*x = PackRelease{}
-	mi := &file_fsm_fsm_proto_msgTypes[34]
+	mi := &file_fsm_fsm_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3032,7 +3123,7 @@ func (x *PackRelease) String() string {
 func (*PackRelease) ProtoMessage() {}
 
 func (x *PackRelease) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[34]
+	mi := &file_fsm_fsm_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3045,7 +3136,7 @@ func (x *PackRelease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackRelease.ProtoReflect.Descriptor instead.
 func (*PackRelease) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{34}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PackRelease) GetRelease() string {
@@ -3127,7 +3218,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_fsm_fsm_proto_msgTypes[35]
+	mi := &file_fsm_fsm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3139,7 +3230,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[35]
+	mi := &file_fsm_fsm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3152,7 +3243,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{35}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *User) GetName() string {
@@ -3215,7 +3306,7 @@ type Keys struct {
 
 func (x *Keys) Reset() {
 	*x = Keys{}
-	mi := &file_fsm_fsm_proto_msgTypes[36]
+	mi := &file_fsm_fsm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3227,7 +3318,7 @@ func (x *Keys) String() string {
 func (*Keys) ProtoMessage() {}
 
 func (x *Keys) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[36]
+	mi := &file_fsm_fsm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3240,7 +3331,7 @@ func (x *Keys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keys.ProtoReflect.Descriptor instead.
 func (*Keys) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{36}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Keys) GetKeys() []*SigningKey {
@@ -3273,7 +3364,7 @@ type SigningKey struct {
 
 func (x *SigningKey) Reset() {
 	*x = SigningKey{}
-	mi := &file_fsm_fsm_proto_msgTypes[37]
+	mi := &file_fsm_fsm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3285,7 +3376,7 @@ func (x *SigningKey) String() string {
 func (*SigningKey) ProtoMessage() {}
 
 func (x *SigningKey) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[37]
+	mi := &file_fsm_fsm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3298,7 +3389,7 @@ func (x *SigningKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SigningKey.ProtoReflect.Descriptor instead.
 func (*SigningKey) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{37}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SigningKey) GetId() string {
@@ -3365,7 +3456,7 @@ type Rotation struct {
 
 func (x *Rotation) Reset() {
 	*x = Rotation{}
-	mi := &file_fsm_fsm_proto_msgTypes[38]
+	mi := &file_fsm_fsm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3377,7 +3468,7 @@ func (x *Rotation) String() string {
 func (*Rotation) ProtoMessage() {}
 
 func (x *Rotation) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[38]
+	mi := &file_fsm_fsm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3390,7 +3481,7 @@ func (x *Rotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rotation.ProtoReflect.Descriptor instead.
 func (*Rotation) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{38}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Rotation) GetFrom() string {
@@ -3446,7 +3537,7 @@ type Audits struct {
 
 func (x *Audits) Reset() {
 	*x = Audits{}
-	mi := &file_fsm_fsm_proto_msgTypes[39]
+	mi := &file_fsm_fsm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3458,7 +3549,7 @@ func (x *Audits) String() string {
 func (*Audits) ProtoMessage() {}
 
 func (x *Audits) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[39]
+	mi := &file_fsm_fsm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3471,7 +3562,7 @@ func (x *Audits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audits.ProtoReflect.Descriptor instead.
 func (*Audits) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{39}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Audits) GetTimeMs() int64 {
@@ -3505,7 +3596,7 @@ type Audit struct {
 
 func (x *Audit) Reset() {
 	*x = Audit{}
-	mi := &file_fsm_fsm_proto_msgTypes[40]
+	mi := &file_fsm_fsm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3517,7 +3608,7 @@ func (x *Audit) String() string {
 func (*Audit) ProtoMessage() {}
 
 func (x *Audit) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[40]
+	mi := &file_fsm_fsm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3530,7 +3621,7 @@ func (x *Audit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audit.ProtoReflect.Descriptor instead.
 func (*Audit) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{40}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Audit) GetSub() string {
@@ -3601,7 +3692,7 @@ type Remembered struct {
 
 func (x *Remembered) Reset() {
 	*x = Remembered{}
-	mi := &file_fsm_fsm_proto_msgTypes[41]
+	mi := &file_fsm_fsm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3613,7 +3704,7 @@ func (x *Remembered) String() string {
 func (*Remembered) ProtoMessage() {}
 
 func (x *Remembered) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[41]
+	mi := &file_fsm_fsm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3626,7 +3717,7 @@ func (x *Remembered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remembered.ProtoReflect.Descriptor instead.
 func (*Remembered) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{41}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Remembered) GetBodyHash() []byte {
@@ -3663,7 +3754,7 @@ type Nudge struct {
 
 func (x *Nudge) Reset() {
 	*x = Nudge{}
-	mi := &file_fsm_fsm_proto_msgTypes[42]
+	mi := &file_fsm_fsm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3675,7 +3766,7 @@ func (x *Nudge) String() string {
 func (*Nudge) ProtoMessage() {}
 
 func (x *Nudge) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[42]
+	mi := &file_fsm_fsm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3688,7 +3779,7 @@ func (x *Nudge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nudge.ProtoReflect.Descriptor instead.
 func (*Nudge) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{42}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Nudge) GetIndex() uint64 {
@@ -3720,7 +3811,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_fsm_fsm_proto_msgTypes[43]
+	mi := &file_fsm_fsm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3732,7 +3823,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[43]
+	mi := &file_fsm_fsm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3745,7 +3836,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{43}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Heartbeat) GetPlace() *Place {
@@ -3803,7 +3894,7 @@ type TaskProgress struct {
 
 func (x *TaskProgress) Reset() {
 	*x = TaskProgress{}
-	mi := &file_fsm_fsm_proto_msgTypes[44]
+	mi := &file_fsm_fsm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3815,7 +3906,7 @@ func (x *TaskProgress) String() string {
 func (*TaskProgress) ProtoMessage() {}
 
 func (x *TaskProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[44]
+	mi := &file_fsm_fsm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3828,7 +3919,7 @@ func (x *TaskProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskProgress.ProtoReflect.Descriptor instead.
 func (*TaskProgress) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{44}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *TaskProgress) GetKey() []byte {
@@ -3978,10 +4069,14 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\bNodeDown\x12(\n" +
 	"\x05place\x18\x01 \x01(\v2\x12.pytasks.fsm.PlaceR\x05place\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
-	"\x06forget\x18\x03 \x01(\bR\x06forget\"Q\n" +
+	"\x06forget\x18\x03 \x01(\bR\x06forget\"\xab\x01\n" +
 	"\tNodeDrain\x12(\n" +
 	"\x05place\x18\x01 \x01(\v2\x12.pytasks.fsm.PlaceR\x05place\x12\x1a\n" +
-	"\bdraining\x18\x02 \x01(\bR\bdraining\"\xa5\x01\n" +
+	"\bdraining\x18\x02 \x01(\bR\bdraining\x12#\n" +
+	"\runtil_resumed\x18\x03 \x01(\bR\funtilResumed\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x04 \x01(\x03R\ttimeoutMs\x12\x14\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\"\xa5\x01\n" +
 	"\aPackPut\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\arelease\x18\x02 \x01(\tR\arelease\x12\x18\n" +
@@ -4076,7 +4171,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\bstart_ms\x18\x03 \x01(\x03R\astartMs\x12\x15\n" +
 	"\x06end_ms\x18\x04 \x01(\x03R\x05endMs\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x06 \x01(\tR\amessage\"\x89\x02\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\"\xb3\x02\n" +
 	"\x04Node\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
@@ -4090,7 +4185,12 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x04down\x18\n" +
 	" \x01(\bR\x04down\x12\x12\n" +
 	"\x04gone\x18\v \x01(\bR\x04gone\x12\x13\n" +
-	"\x05up_ms\x18\f \x01(\x03R\x04upMs\"\xa2\x01\n" +
+	"\x05up_ms\x18\f \x01(\x03R\x04upMs\x12(\n" +
+	"\x05drain\x18\r \x01(\v2\x12.pytasks.fsm.DrainR\x05drain\"A\n" +
+	"\x05Drain\x12\x19\n" +
+	"\bsince_ms\x18\x01 \x01(\x03R\asinceMs\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x02 \x01(\x03R\ttimeoutMs\"\xa2\x01\n" +
 	"\x04Pack\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
 	"\breleases\x18\x02 \x03(\v2\x18.pytasks.fsm.PackReleaseR\breleases\x12\x18\n" +
@@ -4179,7 +4279,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05RETRY\x10\x04\x12\v\n" +
 	"\aSUCCESS\x10\x05\x12\v\n" +
 	"\aFAILURE\x10\x06\x12\v\n" +
-	"\aREVOKED\x10\a*\xc9\x01\n" +
+	"\aREVOKED\x10\a*\xd8\x01\n" +
 	"\x04Code\x12\x06\n" +
 	"\x02OK\x10\x00\x12\t\n" +
 	"\x05STALE\x10\x01\x12\r\n" +
@@ -4200,7 +4300,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\aNO_PACK\x10\v\x12\x0e\n" +
 	"\n" +
 	"LAST_ADMIN\x10\f\x12\f\n" +
-	"\bCONFLICT\x10\rB\rZ\vpytasks/fsmb\x06proto3"
+	"\bCONFLICT\x10\r\x12\r\n" +
+	"\tLAST_NODE\x10\x0eB\rZ\vpytasks/fsmb\x06proto3"
 
 var (
 	file_fsm_fsm_proto_rawDescOnce sync.Once
@@ -4215,7 +4316,7 @@ func file_fsm_fsm_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_fsm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_fsm_fsm_proto_goTypes = []any{
 	(Status)(0),          // 0: pytasks.fsm.Status
 	(Code)(0),            // 1: pytasks.fsm.Code
@@ -4252,18 +4353,19 @@ var file_fsm_fsm_proto_goTypes = []any{
 	(*Progress)(nil),     // 32: pytasks.fsm.Progress
 	(*Past)(nil),         // 33: pytasks.fsm.Past
 	(*Node)(nil),         // 34: pytasks.fsm.Node
-	(*Pack)(nil),         // 35: pytasks.fsm.Pack
-	(*PackRelease)(nil),  // 36: pytasks.fsm.PackRelease
-	(*User)(nil),         // 37: pytasks.fsm.User
-	(*Keys)(nil),         // 38: pytasks.fsm.Keys
-	(*SigningKey)(nil),   // 39: pytasks.fsm.SigningKey
-	(*Rotation)(nil),     // 40: pytasks.fsm.Rotation
-	(*Audits)(nil),       // 41: pytasks.fsm.Audits
-	(*Audit)(nil),        // 42: pytasks.fsm.Audit
-	(*Remembered)(nil),   // 43: pytasks.fsm.Remembered
-	(*Nudge)(nil),        // 44: pytasks.fsm.Nudge
-	(*Heartbeat)(nil),    // 45: pytasks.fsm.Heartbeat
-	(*TaskProgress)(nil), // 46: pytasks.fsm.TaskProgress
+	(*Drain)(nil),        // 35: pytasks.fsm.Drain
+	(*Pack)(nil),         // 36: pytasks.fsm.Pack
+	(*PackRelease)(nil),  // 37: pytasks.fsm.PackRelease
+	(*User)(nil),         // 38: pytasks.fsm.User
+	(*Keys)(nil),         // 39: pytasks.fsm.Keys
+	(*SigningKey)(nil),   // 40: pytasks.fsm.SigningKey
+	(*Rotation)(nil),     // 41: pytasks.fsm.Rotation
+	(*Audits)(nil),       // 42: pytasks.fsm.Audits
+	(*Audit)(nil),        // 43: pytasks.fsm.Audit
+	(*Remembered)(nil),   // 44: pytasks.fsm.Remembered
+	(*Nudge)(nil),        // 45: pytasks.fsm.Nudge
+	(*Heartbeat)(nil),    // 46: pytasks.fsm.Heartbeat
+	(*TaskProgress)(nil), // 47: pytasks.fsm.TaskProgress
 }
 var file_fsm_fsm_proto_depIdxs = []int32{
 	3,  // 0: pytasks.fsm.Entry.commands:type_name -> pytasks.fsm.Command
@@ -4296,8 +4398,8 @@ var file_fsm_fsm_proto_depIdxs = []int32{
 	9,  // 27: pytasks.fsm.NodeDown.place:type_name -> pytasks.fsm.Place
 	9,  // 28: pytasks.fsm.NodeDrain.place:type_name -> pytasks.fsm.Place
 	9,  // 29: pytasks.fsm.NodePacks.place:type_name -> pytasks.fsm.Place
-	39, // 30: pytasks.fsm.KeysPut.keys:type_name -> pytasks.fsm.SigningKey
-	40, // 31: pytasks.fsm.SecretPut.rotation:type_name -> pytasks.fsm.Rotation
+	40, // 30: pytasks.fsm.KeysPut.keys:type_name -> pytasks.fsm.SigningKey
+	41, // 31: pytasks.fsm.SecretPut.rotation:type_name -> pytasks.fsm.Rotation
 	1,  // 32: pytasks.fsm.Outcome.code:type_name -> pytasks.fsm.Code
 	0,  // 33: pytasks.fsm.Outcome.status:type_name -> pytasks.fsm.Status
 	3,  // 34: pytasks.fsm.Batch.commands:type_name -> pytasks.fsm.Command
@@ -4310,18 +4412,19 @@ var file_fsm_fsm_proto_depIdxs = []int32{
 	32, // 41: pytasks.fsm.Task.progress:type_name -> pytasks.fsm.Progress
 	7,  // 42: pytasks.fsm.Task.args_blob:type_name -> pytasks.fsm.Blob
 	7,  // 43: pytasks.fsm.Task.result_blob:type_name -> pytasks.fsm.Blob
-	36, // 44: pytasks.fsm.Pack.releases:type_name -> pytasks.fsm.PackRelease
-	39, // 45: pytasks.fsm.Keys.keys:type_name -> pytasks.fsm.SigningKey
-	42, // 46: pytasks.fsm.Audits.audits:type_name -> pytasks.fsm.Audit
-	1,  // 47: pytasks.fsm.Audit.code:type_name -> pytasks.fsm.Code
-	31, // 48: pytasks.fsm.Nudge.tasks:type_name -> pytasks.fsm.Task
-	9,  // 49: pytasks.fsm.Heartbeat.place:type_name -> pytasks.fsm.Place
-	46, // 50: pytasks.fsm.Heartbeat.progress:type_name -> pytasks.fsm.TaskProgress
-	51, // [51:51] is the sub-list for method output_type
-	51, // [51:51] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	35, // 44: pytasks.fsm.Node.drain:type_name -> pytasks.fsm.Drain
+	37, // 45: pytasks.fsm.Pack.releases:type_name -> pytasks.fsm.PackRelease
+	40, // 46: pytasks.fsm.Keys.keys:type_name -> pytasks.fsm.SigningKey
+	43, // 47: pytasks.fsm.Audits.audits:type_name -> pytasks.fsm.Audit
+	1,  // 48: pytasks.fsm.Audit.code:type_name -> pytasks.fsm.Code
+	31, // 49: pytasks.fsm.Nudge.tasks:type_name -> pytasks.fsm.Task
+	9,  // 50: pytasks.fsm.Heartbeat.place:type_name -> pytasks.fsm.Place
+	47, // 51: pytasks.fsm.Heartbeat.progress:type_name -> pytasks.fsm.TaskProgress
+	52, // [52:52] is the sub-list for method output_type
+	52, // [52:52] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsm_proto_init() }
@@ -4355,7 +4458,7 @@ func file_fsm_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsm_proto_rawDesc), len(file_fsm_fsm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   45,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

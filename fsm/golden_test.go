@@ -49,7 +49,7 @@ func goldenCommands() []*Command {
 			Id: "6f1e", Name: "alpha", Boot: 1700000000001, Slots: 8, Packs: []byte(`[]`), Http: "http://alpha:8080", Version: "1.2.3",
 		}}},
 		{Kind: &Command_NodeDown{&NodeDown{Place: at, Reason: ReasonWorkerLost, Forget: true}}},
-		{Kind: &Command_NodeDrain{&NodeDrain{Place: at, Draining: true}}},
+		{Kind: &Command_NodeDrain{&NodeDrain{Place: at, Draining: true, UntilResumed: true, TimeoutMs: 30000, Force: true}}},
 		{Kind: &Command_PackPut{&PackPut{
 			Name: "test", Release: "1.0+3fa9c1e2b4d5", Version: "1.0", Digest: bytes.Repeat([]byte{0x3f}, 32), Size: 4096,
 			Kind: "python", Info: []byte(`{}`),
@@ -118,9 +118,10 @@ func TestGoldenCommands(t *testing.T) {
 // of today: they read as commands without these, and are written the same.
 func TestGoldenBefore(t *testing.T) {
 	fields := map[string]func(*Command){
-		"submit": func(c *Command) { n := c.GetSubmit().Tasks[0]; n.Release, n.ArgsBlob = "", nil },
-		"finish": func(c *Command) { f := c.GetFinish(); f.Log, f.ResultBlob = nil, nil },
-		"purge":  func(c *Command) { p := c.GetPurge(); p.AuditBeforeMs, p.MaxAuditBytes = 0, 0 },
+		"submit":     func(c *Command) { n := c.GetSubmit().Tasks[0]; n.Release, n.ArgsBlob = "", nil },
+		"finish":     func(c *Command) { f := c.GetFinish(); f.Log, f.ResultBlob = nil, nil },
+		"node_drain": func(c *Command) { d := c.GetNodeDrain(); d.UntilResumed, d.TimeoutMs, d.Force = false, 0, false },
+		"purge":      func(c *Command) { p := c.GetPurge(); p.AuditBeforeMs, p.MaxAuditBytes = 0, 0 },
 	}
 	for _, c := range goldenCommands() {
 		name := string(c.ProtoReflect().WhichOneof(c.ProtoReflect().Descriptor().Oneofs().ByName("kind")).Name())

@@ -293,6 +293,19 @@ func drain(p *Place, draining bool) *Command {
 	return &Command{Kind: &Command_NodeDrain{&NodeDrain{Place: p, Draining: draining}}}
 }
 
+// drainLasting drains a node until it is resumed.
+func drainLasting(node uint32, opts ...func(*NodeDrain)) *Command {
+	d := &NodeDrain{Place: &Place{Node: node}, Draining: true, UntilResumed: true}
+	for _, o := range opts {
+		o(d)
+	}
+	return &Command{Kind: &Command_NodeDrain{d}}
+}
+
+func resume(node uint32) *Command {
+	return drainLasting(node, func(d *NodeDrain) { d.Draining = false })
+}
+
 func nodePacks(p *Place, packs string) *Command {
 	return &Command{Kind: &Command_NodePacks{&NodePacks{Place: p, Packs: []byte(packs)}}}
 }

@@ -60,5 +60,35 @@ func (m *model) nodeDown(c *NodeDown) *Outcome {
 }
 
 func (m *model) nodeDrain(c *NodeDrain) *Outcome {
+	if c.UntilResumed {
+		return m.nodeDrainLasting(c)
+	}
 	return m.changeNode(c.Place, func(n *Node) { n.Draining = c.Draining })
+}
+
+func (m *model) nodeDrainLasting(c *NodeDrain) *Outcome {
+	n := m.nodes[c.Place.GetNode()]
+	if n == nil || n.Gone {
+		return &Outcome{Code: Code_NOT_FOUND}
+	}
+	left := 0
+	for _, other := range m.nodes {
+		if other.Number != n.Number && !other.Down && !other.Gone && !other.Draining && other.Drain == nil {
+			left++
+		}
+	}
+	if c.Draining && n.Drain == nil && left == 0 && !c.Force {
+		return &Outcome{Code: Code_LAST_NODE}
+	}
+	n = proto.CloneOf(n)
+	since := m.now
+	if n.Drain != nil {
+		since = n.Drain.SinceMs
+	}
+	n.Drain = nil
+	if c.Draining {
+		n.Drain = &Drain{SinceMs: since, TimeoutMs: c.TimeoutMs}
+	}
+	m.nodes[n.Number] = n
+	return &Outcome{}
 }

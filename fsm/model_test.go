@@ -228,7 +228,7 @@ func (m *model) queue(n *New) Status {
 // open says whether that start of that node takes tasks.
 func (m *model) open(p *Place) bool {
 	n := m.nodes[p.GetNode()]
-	return n != nil && n.Boot == p.Boot && !n.Down && !n.Gone && !n.Draining
+	return n != nil && n.Boot == p.Boot && !n.Down && !n.Gone && !n.Draining && n.Drain == nil
 }
 
 func (m *model) start(t *Task, p *Place) {

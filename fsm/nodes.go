@@ -11,8 +11,12 @@ func (n *Node) copyOf() *Node {
 	return &Node{
 		Number: n.Number, Id: n.Id, Name: n.Name, Boot: n.Boot, Slots: n.Slots, Packs: n.Packs, Http: n.Http,
 		Version: n.Version, Draining: n.Draining, Down: n.Down, Gone: n.Gone, UpMs: n.UpMs,
+		Drain: n.Drain,
 	}
 }
+
+// Takes says whether a node takes new tasks, as far as the log knows: it is up, and nobody drains it.
+func (n *Node) Takes() bool { return !n.Down && !n.Gone && !n.Draining && n.Drain == nil }
 
 func (a *applier) putNode(n *Node) {
 	a.nodes[n.Number] = n
@@ -87,6 +91,9 @@ func (a *applier) lose(node uint32, boot uint64, reason string) error {
 }
 
 func (a *applier) nodeDrain(c *NodeDrain) (*Outcome, error) {
+	if c.UntilResumed {
+		return a.nodeDrainLasting(c), nil
+	}
 	n, out := a.start(c.Place)
 	if n == nil {
 		return out, nil
@@ -95,6 +102,38 @@ func (a *applier) nodeDrain(c *NodeDrain) (*Outcome, error) {
 	n.Draining = c.Draining
 	a.putNode(n)
 	return &Outcome{}, nil
+}
+
+// nodeDrainLasting drains a node until it is resumed, whatever it is started as: also one that is down.
+func (a *applier) nodeDrainLasting(c *NodeDrain) *Outcome {
+	n := a.nodes[c.Place.GetNode()]
+	if n == nil || n.Gone {
+		return &Outcome{Code: Code_NOT_FOUND}
+	}
+	if c.Draining && n.Drain == nil && !c.Force && !a.othersTake(n.Number) {
+		return &Outcome{Code: Code_LAST_NODE}
+	}
+	n = n.copyOf()
+	switch {
+	case !c.Draining:
+		n.Drain = nil
+	case n.Drain == nil:
+		n.Drain = &Drain{SinceMs: a.now, TimeoutMs: c.TimeoutMs}
+	default: // told again: perhaps with less patience
+		n.Drain = &Drain{SinceMs: n.Drain.SinceMs, TimeoutMs: c.TimeoutMs}
+	}
+	a.putNode(n)
+	return &Outcome{}
+}
+
+// othersTake says whether a node would be left that takes tasks.
+func (a *applier) othersTake(number uint32) bool {
+	for _, n := range a.nodes {
+		if n.Number != number && n.Takes() {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *applier) nodePacks(c *NodePacks) (*Outcome, error) {

@@ -151,6 +151,42 @@ func TestNodeDrain(t *testing.T) {
 	m.ok(drain(place(1, 1), false), assign(k(2), 1, place(1, 1)))
 }
 
+// TestNodeDrainUntilResumed checks that such a drain outlives the node's starts, that it needs no node that is up, and that
+// the last node which takes tasks is only drained by force.
+func TestNodeDrainUntilResumed(t *testing.T) {
+	m := newCluster(t)
+	m.ok(submit(task(1, at(place(1, 1))), task(2)), drainLasting(1, func(d *NodeDrain) { d.TimeoutMs = 5000 }))
+	since := m.clock
+	m.is(Status_STARTED, 1, k(1))
+	m.gives(Code_MISFIT, assign(k(2), 1, place(1, 1)))
+	m.ok(drain(place(1, 1), false)) // of the start: that is another matter
+	m.gives(Code_MISFIT, assign(k(2), 1, place(1, 1)))
+	m.clock += 1000
+	m.ok(down(place(1, 1), ReasonDrain, false), up("id1", "alpha", 2))
+	m.gives(Code_MISFIT, assign(k(2), 1, place(1, 2)))
+	if n := m.Node(1); n.Draining || n.Drain.GetSinceMs() != since || n.Drain.TimeoutMs != 5000 {
+		t.Errorf("after a restart: %v", n)
+	}
+	m.ok(drainLasting(1))
+	if n := m.Node(1); n.Drain.GetSinceMs() != since || n.Drain.TimeoutMs != 0 {
+		t.Errorf("told again: %v", n)
+	}
+
+	m.gives(Code_LAST_NODE, drainLasting(2))
+	m.ok(resume(2))
+	if n := m.Node(2); !n.Takes() {
+		t.Errorf("the last node is drained: %v", n)
+	}
+	m.ok(drainLasting(2, func(d *NodeDrain) { d.Force = true }), drainLasting(2))
+	m.ok(resume(2), down(place(2, 1), ReasonDrain, false))
+	m.ok(resume(1), drainLasting(2)) // it is down
+	m.gives(Code_LAST_NODE, drainLasting(1))
+	m.ok(assign(k(2), 1, place(1, 2)))
+	m.gives(Code_NOT_FOUND, drainLasting(9))
+	m.ok(down(place(2, 1), ReasonDrain, true))
+	m.gives(Code_NOT_FOUND, resume(2))
+}
+
 // TestAssignedInOrder checks what a node is told that it has.
 func TestAssignedInOrder(t *testing.T) {
 	m := newCluster(t)

@@ -264,7 +264,8 @@ func (q *Queue) NodeDown(ctx context.Context, n *NodeDown) error {
 	return err
 }
 
-// NodeDrain makes a node take no new tasks, or take them again.
+// NodeDrain makes a node take no new tasks, or take them again. ErrStale: of a start that is over; ErrNotFound: there is
+// no such node; ErrLastNode: it is the last that takes tasks.
 func (q *Queue) NodeDrain(ctx context.Context, n *NodeDrain) error {
 	_, err := q.do(ctx, laneFinish, &Command{Kind: &Command_NodeDrain{n}}, 64)
 	return err

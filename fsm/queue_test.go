@@ -232,7 +232,7 @@ func TestQueueCodes(t *testing.T) {
 	want := map[Code]*Error{
 		Code_STALE: ErrStale, Code_NOT_FOUND: ErrNotFound, Code_FINISHED: ErrFinished, Code_ID_TAKEN: ErrIDTaken,
 		Code_KEY_REUSED: ErrKeyReused, Code_QUEUE_FULL: ErrQueueFull, Code_DISK_FULL: ErrDiskFull, Code_NAME_TAKEN: ErrNameTaken, Code_MISFIT: ErrMisfit,
-		Code_PACK_BUSY: ErrPackBusy, Code_NO_PACK: ErrNoPack, Code_LAST_ADMIN: ErrLastAdmin, Code_CONFLICT: ErrConflict,
+		Code_PACK_BUSY: ErrPackBusy, Code_NO_PACK: ErrNoPack, Code_LAST_ADMIN: ErrLastAdmin, Code_CONFLICT: ErrConflict, Code_LAST_NODE: ErrLastNode,
 		99: ErrMisfit,
 	}
 	for number := range Code_name {

@@ -162,5 +162,5 @@ func (a *applier) newTask(n *New, owner string) *Task {
 // current one, and takes work.
 func (a *applier) fits(p *Place) bool {
 	n := a.nodes[p.GetNode()]
-	return n != nil && n.Boot == p.Boot && !n.Down && !n.Draining && !n.Gone
+	return n != nil && n.Boot == p.Boot && n.Takes()
 }

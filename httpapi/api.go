@@ -126,6 +126,14 @@ type Cluster interface {
 	Ready() []Check
 	// Remove takes a node that will not come back out of the cluster.
 	Remove(ctx context.Context, nameOrID string) error
+	// Drain makes a node take no tasks until it is resumed, and hand back what it has not finished within timeout;
+	// 0 = within its own. fsm.ErrLastNode: none would be left that takes tasks, and force is not set.
+	Drain(ctx context.Context, nameOrID string, timeout time.Duration, force bool) error
+	// Resume makes a drained node take tasks again.
+	Resume(ctx context.Context, nameOrID string) error
+	// StepDown gives the leadership to another node and returns its name. An error with the code no_successor: there is
+	// none that may have it.
+	StepDown(ctx context.Context) (leader string, err error)
 }
 
 // api is the handlers' common ground. It does not change after New.

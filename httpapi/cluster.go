@@ -1,8 +1,11 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
+	"time"
 
 	"pytasks/fsm"
 )
@@ -29,14 +32,17 @@ type NodeStatus struct {
 	Status   string   `json:"status"` // alive, failed, left
 	Role     string   `json:"role"`   // voter, nonvoter, none
 	Leader   bool     `json:"leader"`
-	Draining bool     `json:"draining"`
-	Slots    int      `json:"slots"`   // tasks that it runs at once
-	Running  int      `json:"running"` // tasks assigned to it and not finished
-	Load     float64  `json:"load"`    // 0 to 1
-	Packs    []string `json:"packs"`   // name and version of each
-	Address  string   `json:"address"` // host:port of gossip
-	HTTP     string   `json:"http"`    // base URL of its API
-	Version  string   `json:"version"` // of the program
+	Draining bool     `json:"draining"` // takes no new tasks
+	Slots    int      `json:"slots"`    // tasks that it runs at once
+	Running  int      `json:"running"`  // tasks assigned to it and not finished
+	Load     float64  `json:"load"`     // 0 to 1
+	Packs    []string `json:"packs"`    // name and version of each
+	Address  string   `json:"address"`  // host:port of gossip
+	HTTP     string   `json:"http"`     // base URL of its API
+	Version  string   `json:"version"`  // of the program
+
+	UntilResumed bool `json:"until_resumed"` // draining until it is resumed, also after a restart
+	Drained      bool `json:"drained"`       // until it is resumed, and nothing runs there any more
 }
 
 // Check is one thing that must hold for a node to be ready.
@@ -94,23 +100,72 @@ func (c *call) removeNode() {
 	name := c.params.ByName("name")
 	ctx, cancel := c.bounded()
 	defer cancel()
-	err := c.api.Cluster.Remove(c.acting(ctx), name)
-	switch code := codeOf(err); {
-	case code == codeNotFound:
-		c.refuse(&problem{status: http.StatusNotFound, code: code, message: "no node has the name or id " + name})
+	c.answerNode(c.api.Cluster.Remove(c.acting(ctx), name), name, "removed")
+}
+
+// drainNode is POST /nodes/:name/drain.
+func (c *call) drainNode() {
+	q := c.query()
+	force, err := strconv.ParseBool(first(q.Get("force"), "false"))
+	if err != nil {
+		c.badQuery("force must be true or false")
 		return
-	case code == codeUnknown || code == codeTimeout:
+	}
+	var timeout time.Duration
+	if text := q.Get("timeout"); text != "" {
+		var ok bool
+		if timeout, ok = parseSpan(text); !ok || timeout < 0 || timeout > maxSpan {
+			c.badQuery("timeout must be a length of time up to " + maxSpan.String() + ", such as 30s")
+			return
+		}
+		timeout = max(timeout, time.Millisecond) // 0 would mean the node's own
+	}
+	name := c.params.ByName("name")
+	ctx, cancel := c.bounded()
+	defer cancel()
+	c.answerNode(c.api.Cluster.Drain(c.acting(ctx), name, timeout, force), name, "draining")
+}
+
+// resumeNode is DELETE /nodes/:name/drain.
+func (c *call) resumeNode() {
+	name := c.params.ByName("name")
+	ctx, cancel := c.bounded()
+	defer cancel()
+	c.answerNode(c.api.Cluster.Resume(c.acting(ctx), name), name, "resumed")
+}
+
+// stepDown is POST /cluster/stepdown.
+func (c *call) stepDown() {
+	ctx, cancel := context.WithTimeout(c.r.Context(), 2*c.api.WriteTimeout) // an election, and what comes before
+	defer cancel()
+	leader, err := c.api.Cluster.StepDown(c.acting(ctx))
+	if err != nil {
+		c.failNodes(err)
+		return
+	}
+	c.sendView(map[string]string{"leader": leader})
+}
+
+// answerNode answers a change of a node.
+func (c *call) answerNode(err error, name, status string) {
+	switch {
+	case codeOf(err) == codeNotFound:
+		c.refuse(&problem{status: http.StatusNotFound, code: codeNotFound, message: "no node has the name or id " + name})
+	case err != nil:
+		c.failNodes(err)
+	default:
+		c.sendView(map[string]string{"name": name, "status": status})
+	}
+}
+
+// failNodes answers a change of the cluster or a node that did not come about, or perhaps did.
+func (c *call) failNodes(err error) {
+	if code := codeOf(err); code == codeUnknown || code == codeTimeout {
 		c.w.Header()["Retry-After"] = []string{"1"}
 		c.refuse(&problem{status: http.StatusServiceUnavailable, code: codeUnknown, message: "the outcome is unknown: ask GET /nodes, or send it again"})
 		return
-	case err != nil:
-		c.failWrite(err)
-		return
 	}
-	b := append(c.buf[:0], `{"name":`...)
-	b = appendString(b, name)
-	c.buf = append(b, `,"status":"removed"}`...)
-	c.sendJSON(http.StatusOK)
+	c.failWrite(err)
 }
 
 // livez is GET /livez: the process answers.

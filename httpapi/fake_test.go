@@ -130,6 +130,9 @@ type fakeCluster struct {
 	status ClusterStatus
 	checks []Check
 	remove func(context.Context, string) error
+	drain  func(name string, timeout time.Duration, force bool) error
+	resume func(name string) error
+	step   func() (string, error)
 }
 
 func (f *fakeCluster) Status() ClusterStatus { return f.status }
@@ -137,6 +140,11 @@ func (f *fakeCluster) Ready() []Check        { return f.checks }
 func (f *fakeCluster) Remove(ctx context.Context, nameOrID string) error {
 	return f.remove(ctx, nameOrID)
 }
+func (f *fakeCluster) Drain(_ context.Context, name string, timeout time.Duration, force bool) error {
+	return f.drain(name, timeout, force)
+}
+func (f *fakeCluster) Resume(_ context.Context, name string) error { return f.resume(name) }
+func (f *fakeCluster) StepDown(context.Context) (string, error)    { return f.step() }
 
 // setup is an API over fakes.
 type setup struct {

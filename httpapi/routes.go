@@ -55,6 +55,9 @@ func (a *api) routes() []route {
 		{http.MethodGet, "/cluster/secret", auth.Admin, (*call).secret, "How far a change of the cluster's secret is"},
 		{http.MethodPost, "/cluster/secret", auth.Admin, (*call).rotateSecret, "Give the cluster a new secret"},
 		{http.MethodGet, "/nodes", auth.TasksRead, (*call).nodes, "The nodes of the cluster"},
+		{http.MethodPost, "/cluster/stepdown", auth.NodesWrite, (*call).stepDown, "Give the leadership to another node"},
+		{http.MethodPost, "/nodes/:name/drain", auth.NodesWrite, (*call).drainNode, "Give a node no tasks until it is resumed; ?timeout= for what runs there"},
+		{http.MethodDelete, "/nodes/:name/drain", auth.NodesWrite, (*call).resumeNode, "Give a drained node tasks again"},
 		{http.MethodDelete, "/nodes/:name", auth.NodesWrite, (*call).removeNode, "Remove a node that will not come back"},
 
 		{http.MethodGet, "/livez", public, (*call).livez, "Whether this process is alive, as text"},

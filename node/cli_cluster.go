@@ -10,7 +10,7 @@ import (
 )
 
 func (c *cli) clusterCommand() *cobra.Command {
-	return group("cluster", "Look at the cluster as a whole", c.clusterStatusCommand())
+	return group("cluster", "Look at the cluster as a whole", c.clusterStatusCommand(), c.clusterStepDownCommand())
 }
 
 func (c *cli) clusterStatusCommand() *cobra.Command {
@@ -125,10 +125,9 @@ func judgeCluster(v *clusterView) *health {
 		h.fault("not all nodes run the same version: %s. Go on with the upgrade", strings.Join(parts, "; "))
 	}
 	for _, n := range v.Nodes {
-		if n.Draining && n.Status == "alive" {
-			h.say("%s takes no new tasks: it is draining.", n.Name)
-		}
+		n.sayDrain(h)
 	}
+	judgeDrained(v, h)
 	running := 0
 	for _, n := range v.Nodes {
 		running += n.Running

@@ -10,7 +10,8 @@ import (
 )
 
 func (c *cli) nodeCommand() *cobra.Command {
-	return group("node", "Look at the nodes of the cluster and remove lost ones", c.nodeListCommand(), c.nodeRemoveCommand())
+	return group("node", "Look at the nodes of the cluster, drain them, and remove lost ones",
+		c.nodeListCommand(), c.nodeDrainCommand(), c.nodeResumeCommand(), c.nodeRemoveCommand())
 }
 
 func (c *cli) nodeListCommand() *cobra.Command {
@@ -33,9 +34,7 @@ func (c *cli) nodeListCommand() *cobra.Command {
 			if n.Name == view.Leader {
 				role = "leader"
 			}
-			if n.Draining {
-				status += ", draining"
-			}
+			status += n.drainWord()
 			slices.Sort(n.Packs)
 			table.row(n.Name, role, status, strconv.Itoa(n.Running), strconv.Itoa(n.Slots), n.HTTP, strings.Join(n.Packs, ","), n.Version)
 		}

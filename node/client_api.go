@@ -97,6 +97,8 @@ type memberView struct {
 	Slots    int      `json:"slots"`
 	Running  int      `json:"running"`
 	Draining bool     `json:"draining"`
+	Drained  bool     `json:"drained"`       // nothing runs there, and it stays so until it is resumed
+	Lasting  bool     `json:"until_resumed"` // draining until it is resumed
 	HTTP     string   `json:"http"`
 	Version  string   `json:"version"`
 	Packs    []string `json:"packs"`

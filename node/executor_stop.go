@@ -123,36 +123,55 @@ func (a *attempt) holdsSlot() bool { return a.state == attemptLoading || a.state
 // a slot, and what still runs when ctx ends. It returns when nothing is held.
 func (e *executor) drain(ctx context.Context) {
 	failpoint.Point("executor.handback.before")
-	e.mu.Lock()
-	for _, a := range e.takeQueue() {
-		e.release(a, fsm.ReasonNotStarted)
-	}
-	if len(e.attempts) == 0 {
-		e.mu.Unlock()
+	e.handBackQueued()
+	idle := e.emptied()
+	if idle == nil {
 		return
 	}
-	if e.idle == nil {
-		e.idle = make(chan struct{})
-	}
-	idle := e.idle
-	e.mu.Unlock()
 	select {
 	case <-idle:
 		return
 	case <-ctx.Done():
 	}
+	e.handBackRunning()
+	select { // their hand-back is one commit away, if there is a leader
+	case <-idle:
+	case <-time.After(2 * time.Second):
+	}
+}
+
+// handBackQueued gives up what waits for a slot.
+func (e *executor) handBackQueued() {
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, a := range e.takeQueue() {
+		e.release(a, fsm.ReasonNotStarted)
+	}
+}
+
+// handBackRunning stops what runs and gives it up.
+func (e *executor) handBackRunning() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for _, a := range e.attempts {
 		if a.holdsSlot() {
 			a.cancel()
 			e.release(a, fsm.ReasonDrain)
 		}
 	}
-	e.mu.Unlock()
-	select { // their hand-back is one commit away, if there is a leader
-	case <-idle:
-	case <-time.After(2 * time.Second):
+}
+
+// emptied returns a channel that is closed when nothing is held, nil if nothing is.
+func (e *executor) emptied() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.attempts) == 0 {
+		return nil
 	}
+	if e.idle == nil {
+		e.idle = make(chan struct{})
+	}
+	return e.idle
 }
 
 // close ends what still runs. Code that does not listen is left behind; ctx

@@ -22,6 +22,7 @@ const (
 	methodName      = "name"      // number -> name of a node, at the leader
 	methodHeartbeat = "heartbeat" // Heartbeat -> index that the leader has applied, at the leader
 	methodNudge     = "nudge"     // Nudge -> nothing, at any node
+	methodStepDown  = "stepdown"  // nothing -> id of the next leader, at the leader
 	methodLog       = "log"       // logRequest -> a part of an attempt's log, at the node that runs it
 )
 
@@ -97,6 +98,10 @@ func (l *link) handlers() map[string]cluster.Handler {
 			}
 			l.exec.offer(n)
 			return nil, nil
+		},
+		methodStepDown: func(ctx context.Context, _ string, _ []byte) ([]byte, error) {
+			id, err := l.stepDown(ctx)
+			return []byte(id), err
 		},
 		methodLog: func(ctx context.Context, _ string, body []byte) ([]byte, error) { return l.logHere(ctx, body) },
 	}

@@ -20,6 +20,12 @@ func registerMetrics(r prometheus.Registerer, n *Node) {
 		_, queued := n.exec.counts()
 		return float64(queued)
 	})
+	gauge("pytasks_node_draining", "1 while this node takes no new tasks: until it is resumed, or as it stops.", func() float64 {
+		if r := n.link.record(n.dir.ID); r != nil && (r.Draining || r.Drain != nil) {
+			return 1
+		}
+		return 0
+	})
 	gauge("pytasks_state_bytes", "Size of this node's state file.", func() float64 { return float64(n.state.Size()) })
 	gauge("pytasks_state_applied_index", "Log index that this node's state has applied.", func() float64 { return float64(n.state.Applied()) })
 	gauge("pytasks_disk_free_bytes", "Free space on the disk of this node's data directory.", func() float64 { return float64(n.disk.free.Load()) })

@@ -43,6 +43,7 @@ type Node struct {
 	cluster  *cluster.Cluster
 	link     *link
 	members  *membership
+	drainer  *drainer
 	secrets  *secrets
 	keeper   *keeper
 	listener net.Listener
@@ -147,6 +148,7 @@ func newNode(ctx context.Context, cfg Config, on host, packs ...taskpacks.Pack) 
 		up: n.up, boot: n.dir.Boot, name: cfg.Name, packs: n.packs,
 		queue: n.queue, link: n.link, exec: n.exec, disk: n.disk, log: n.log.With("component", "membership"), now: on.now,
 	}
+	n.drainer = &drainer{link: n.link, exec: n.exec, timeout: cfg.DrainTimeout, log: n.log.With("component", "drain"), changed: make(chan struct{}, 1)}
 	raftDir, err := n.dir.sub("cluster")
 	if err != nil {
 		return nil, err
@@ -190,7 +192,7 @@ func newNode(ctx context.Context, cfg Config, on host, packs ...taskpacks.Pack) 
 	options := httpapi.Options{
 		Tasks: records, Catalog: specs, Packs: n.install,
 		Cluster: &view{
-			cluster: n.cluster, state: n.state, queue: n.queue, disk: n.disk, log: n.log, name: cfg.Name,
+			cluster: n.cluster, link: n.link, state: n.state, queue: n.queue, disk: n.disk, log: n.log, name: cfg.Name,
 			registered: n.members.registered, draining: n.draining,
 		},
 		Logger: n.log, Registry: registry, Version: buildVersion(), CORSOrigins: cfg.CORSOrigins,
@@ -253,6 +255,9 @@ func (n *Node) observe(c fsm.Changes, specs *catalog) {
 	n.blobs.observe(c)
 	n.exec.observe(c)
 	n.sched.Observe(c)
+	if c.Nodes || c.Reset {
+		poke(n.drainer.changed)
+	}
 }
 
 // resync shows the executor what a snapshot says this node is to run.

@@ -51,6 +51,7 @@ func (n *Node) Run(ctx context.Context) error {
 	start("machine", quiet(func(ctx context.Context) { n.host.watch(ctx, n) }))
 	start("slots", quiet(n.watchSlots))
 	start("disk", quiet(n.disk.watch))
+	start("drain", quiet(n.drainer.run))
 	start("secrets", quiet(n.secrets.run))
 	start("keeper", func(ctx context.Context) error { return n.cluster.Lead(ctx, n.keeper.lead) })
 	start("packs", n.packs.Run)
@@ -133,7 +134,7 @@ func (n *Node) shutDown(stopHeartbeats func()) {
 	ctx, cancel = context.WithTimeout(context.Background(), handOver)
 	defer cancel()
 	if n.cluster.IsLeader() && len(n.cluster.Status().Voters) > 1 {
-		if err := n.cluster.TransferLeadership(ctx); err != nil {
+		if _, err := n.link.stepDown(ctx); err != nil {
 			n.log.Warn("leadership not handed over", "err", err)
 		}
 	}

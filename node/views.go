@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"pytasks/cluster"
 	"pytasks/fsm"
@@ -14,6 +15,7 @@ import (
 // view shows the cluster to the API.
 type view struct {
 	cluster    *cluster.Cluster
+	link       *link
 	state      *fsm.State
 	queue      *fsm.Queue
 	disk       *disk
@@ -45,8 +47,10 @@ func (v *view) Status() httpapi.ClusterStatus {
 			Load: float64(m.Load) / 255, Address: m.GossipAddr, Packs: []string{},
 		}
 		if r != nil {
-			n.Name, n.Slots, n.Draining, n.HTTP, n.Version = r.Name, int(r.Slots), r.Draining, r.Http, r.Version
+			n.Name, n.Slots, n.HTTP, n.Version = r.Name, int(r.Slots), r.Http, r.Version
 			n.Running = v.state.Running(r.Number)
+			n.Draining, n.Drained = r.Draining || r.Drain != nil, r.Drain != nil && n.Running == 0
+			n.UntilResumed = r.Drain != nil
 			for _, p := range manifest(r, v.log) {
 				switch {
 				case p.Release == "":
@@ -115,4 +119,47 @@ func (v *view) Remove(ctx context.Context, nameOrID string) error {
 		}
 	}
 	return nil
+}
+
+// Drain makes a node take no tasks until it is resumed.
+func (v *view) Drain(ctx context.Context, nameOrID string, timeout time.Duration, force bool) error {
+	return v.tellDrain(ctx, nameOrID, &fsm.NodeDrain{Draining: true, TimeoutMs: timeout.Milliseconds(), Force: force})
+}
+
+// Resume makes a drained node take tasks again.
+func (v *view) Resume(ctx context.Context, nameOrID string) error {
+	return v.tellDrain(ctx, nameOrID, &fsm.NodeDrain{})
+}
+
+func (v *view) tellDrain(ctx context.Context, nameOrID string, d *fsm.NodeDrain) error {
+	for _, n := range v.state.Nodes() {
+		if n.Id == nameOrID || n.Name == nameOrID {
+			d.Place, d.UntilResumed = &fsm.Place{Node: n.Number}, true
+			return v.queue.NodeDrain(ctx, d)
+		}
+	}
+	return fsm.ErrNotFound
+}
+
+// StepDown gives the leadership to another node and returns its name.
+func (v *view) StepDown(ctx context.Context) (string, error) {
+	var id string
+	var err error
+	if v.cluster.IsLeader() {
+		id, err = v.link.stepDown(ctx)
+	} else {
+		var answer []byte
+		answer, err = v.cluster.CallLeader(ctx, methodStepDown, nil)
+		id = string(answer)
+	}
+	if err != nil {
+		return "", err
+	}
+	v.log.Info("leadership handed over, as asked for", "node", id)
+	for _, m := range v.cluster.Members() {
+		if m.ID == id {
+			return m.Name, nil
+		}
+	}
+	return id, nil
 }

@@ -168,7 +168,7 @@ func (w *workers) list() []Worker {
 	for _, n := range w.nodes {
 		out = append(out, Worker{
 			Number: n.Number, Boot: n.Boot, ID: n.Id, Slots: int(n.Slots),
-			Alive:    !n.Down && !n.Draining && w.beats[n.Number] == n.Boot && now.Sub(w.seen[n.Number]) < freshFor,
+			Alive:    n.Takes() && w.beats[n.Number] == n.Boot && now.Sub(w.seen[n.Number]) < freshFor,
 			Packs:    w.packs[n.Number].set,
 			Pressure: w.cfg.Cluster.Pressure(n.Id),
 			Stuck:    w.stuck[n.Number],
