@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"pytasks/fsm"
 )
@@ -113,6 +115,49 @@ func TestRemoveNode(t *testing.T) {
 		}
 		if got := w.Header().Get("Retry-After") != ""; got != (tt.status == 503) {
 			t.Errorf("%v: Retry-After is %v", tt.err, got)
+		}
+	}
+}
+
+func TestDrainNode(t *testing.T) {
+	s := newSetup()
+	var got string
+	var fails error
+	s.cluster.drain = func(name string, timeout time.Duration, force bool) error {
+		got = fmt.Sprint("drain ", name, " ", timeout, " ", force)
+		return fails
+	}
+	s.cluster.resume = func(name string) error { got = "resume " + name; return fails }
+	s.cluster.step = func() (string, error) { got = "step down"; return "bob", fails }
+	for _, tt := range []struct {
+		method, target string
+		err            error
+		status         int
+		did, says      string
+	}{
+		{"POST", "/nodes/ada/drain", nil, 200, "drain ada 0s false", `{"name":"ada","status":"draining"}`},
+		{"POST", "/nodes/ada/drain?timeout=90&force=true", nil, 200, "drain ada 1m30s true", ""},
+		{"POST", "/nodes/ada/drain?timeout=0s", nil, 200, "drain ada 1ms false", ""},
+		{"POST", "/nodes/ada/drain?timeout=soon", nil, 400, "", "such as 30s"},
+		{"POST", "/nodes/ada/drain?timeout=-1s", nil, 400, "", "such as 30s"},
+		{"POST", "/nodes/ada/drain?force=maybe", nil, 400, "", "true or false"},
+		{"POST", "/nodes/ada/drain", fsm.ErrNotFound, 404, "drain ada 0s false", "no node has the name or id ada"},
+		{"POST", "/nodes/ada/drain", fsm.ErrLastNode, 409, "drain ada 0s false", `"code":"last_node"`},
+		{"POST", "/nodes/ada/drain", fsm.ErrNoLeader, 503, "drain ada 0s false", "no leader"},
+		{"DELETE", "/nodes/ada/drain", nil, 200, "resume ada", `{"name":"ada","status":"resumed"}`},
+		{"DELETE", "/nodes/ada/drain", fsm.ErrUnknown, 503, "resume ada", "ask GET /nodes"},
+		{"POST", "/cluster/stepdown", nil, 200, "step down", `{"leader":"bob"}`},
+		{"POST", "/cluster/stepdown", coded{"no_successor", "no other voting node"}, 409, "step down", "no other voting node"},
+		{"POST", "/cluster/stepdown", context.DeadlineExceeded, 503, "step down", "ask GET /nodes"},
+	} {
+		got, fails = "", tt.err
+		w := s.local(tt.method, tt.target, "", "")
+		if w.Code != tt.status || got != tt.did || !strings.Contains(w.Body.String(), tt.says) {
+			t.Errorf("%s %s with %v: did %q, answered %d %s; want %q, %d, %q", tt.method, tt.target, tt.err, got, w.Code, w.Body, tt.did, tt.status, tt.says)
+		}
+		got = ""
+		if w := s.do(tt.method, tt.target, ""); w.Code != 401 || got != "" {
+			t.Errorf("%s %s of nobody: did %q, answered %d", tt.method, tt.target, got, w.Code)
 		}
 	}
 }

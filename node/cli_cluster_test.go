@@ -30,6 +30,11 @@ func TestJudgeCluster(t *testing.T) {
 			[]string{"no leader, as 1 of 3 voting nodes are up and 2 are needed", "node b is down", "node c is down"}},
 		"electing": {"", []memberView{voter("a"), voter("b"), voter("c")}, nil, nil, []string{"elect one within seconds"}},
 		"versions": {"a", []memberView{voter("a"), voter("b"), node("c", "voter", "alive", "v2")}, nil, nil, []string{"a, b run v1; c runs v2"}},
+		"drained": {"a", []memberView{voter("a"), {Name: "b", Role: "voter", Status: "alive", Version: "v1", Draining: true, Lasting: true, Running: 2},
+			{Name: "c", Role: "voter", Status: "alive", Version: "v1", Draining: true, Lasting: true, Drained: true}, {Name: "d", Role: "voter", Status: "alive", Version: "v1", Draining: true}}, nil,
+			[]string{"b is being drained: 2 tasks given to it", "c is drained: it takes no tasks and may be stopped", "pytasks node resume c", "d takes no new tasks: it is draining, as it stops"}, nil},
+		"all drained": {"a", []memberView{{Name: "a", Role: "voter", Status: "alive", Draining: true, Lasting: true, Drained: true}}, nil,
+			nil, []string{"no node takes tasks: pytasks node resume a"}},
 		"disk": {"a", []memberView{voter("a"), voter("b"), voter("c")}, []string{"[+]disk ok, but new tasks are refused", "[-]sync failed: the state is behind"}, nil,
 			[]string{"node n: new tasks are refused", "node n is not ready: sync failed: the state is behind"}},
 	} {
