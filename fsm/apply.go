@@ -25,6 +25,7 @@ const (
 	ReasonCrash       = "crash"        // the process that ran it died
 	ReasonMemory      = "memory"       // it took more memory than it may
 	ReasonPackRemoved = "pack_removed" // its pack was removed by force
+	ReasonRestored    = "restored"     // its cluster ended, and this one was made of a snapshot of it
 )
 
 // apply applies one log entry. It is arithmetic: what it does depends on the

@@ -149,7 +149,19 @@ func (r *replay) write() []byte {
 	still(m.State)
 	defer r.close(m.State)
 	c := &comparison{t: r.t, same: map[Key][2]*Task{}}
-	for range drawnEntries {
+	r.draw(m, c, drawnEntries)
+	checkStore(r.t, m.State, r.model)
+	everything := purge(&Purge{FinishedBeforeMs: m.clock + 1e6, Limit: 1e6})
+	r.model.begin(m.index+1, m.clock)
+	r.entry(m, []*Command{everything}, []*Outcome{r.model.command(everything)})
+	c.check(m.State, r.model)
+	checkStore(r.t, m.State, r.model)
+	return snapshotBytes(r.t, m.State)
+}
+
+// draw draws so many entries and applies each to the machine and to the model.
+func (r *replay) draw(m *machine, c *comparison, entries int) {
+	for range entries {
 		m.clock += rapid.Int64Range(-50, 300).Draw(r.t, "ms")
 		r.model.begin(m.index+1, m.clock)
 		var cmds []*Command
@@ -165,13 +177,6 @@ func (r *replay) write() []byte {
 			c.auditLog(m.State, r.model)
 		}
 	}
-	checkStore(r.t, m.State, r.model)
-	everything := purge(&Purge{FinishedBeforeMs: m.clock + 1e6, Limit: 1e6})
-	r.model.begin(m.index+1, m.clock)
-	r.entry(m, []*Command{everything}, []*Outcome{r.model.command(everything)})
-	c.check(m.State, r.model)
-	checkStore(r.t, m.State, r.model)
-	return snapshotBytes(r.t, m.State)
 }
 
 // entry applies commands as the next entry of the log and checks what they give.

@@ -206,6 +206,18 @@ func (s *State) replaceStore(path string) (*store, error) {
 
 // readSnapshot fills an empty store.
 func readSnapshot(db *store, r io.Reader) error {
+	return readBuckets(r, func(in *summed, name []byte) error {
+		err := in.bucket(db, name)
+		if err == nil && bytes.Equal(name, bucketLive) {
+			failpoint.Point("fsm.restore.middle")
+		}
+		return err
+	})
+}
+
+// readBuckets reads a snapshot, of any format. The records of each bucket, up to the empty key behind
+// them, are read by f.
+func readBuckets(r io.Reader, f func(in *summed, name []byte) error) error {
 	head := make([]byte, len(snapshotFormat))
 	if _, err := io.ReadFull(r, head); err != nil {
 		return fmt.Errorf("read snapshot: %w", err)
@@ -229,11 +241,8 @@ func readSnapshot(db *store, r io.Reader) error {
 		if !bytes.Equal(name, want) {
 			return fmt.Errorf("%w: bucket %q where %q should be", errBadSnapshot, name, want)
 		}
-		if err := in.bucket(db, name); err != nil {
+		if err := f(in, name); err != nil {
 			return fmt.Errorf("read snapshot: %w", err)
-		}
-		if bytes.Equal(name, bucketLive) {
-			failpoint.Point("fsm.restore.middle")
 		}
 	}
 	want := in.sum.Sum(nil)
