@@ -47,7 +47,8 @@ type Cluster struct {
 
 	cluster  atomic.Pointer[uuid.UUID]
 	adopting sync.Mutex
-	granted  string // guarded by adopting: whom this node lets found the cluster
+	granted  string      // guarded by adopting: whom this node lets found the cluster
+	former   []uuid.UUID // clusters that this node's own was made of; fixed after Open
 	joined   atomic.Bool
 	foreign  atomic.Pointer[error] // last member of another cluster that gossip met
 
@@ -163,6 +164,7 @@ func (c *Cluster) loadFiles() error {
 	if own.Cluster != uuid.Nil {
 		c.cluster.Store(&own.Cluster)
 	}
+	c.former = own.Former
 	var peers []peer
 	if err := loadJSON(c.cfg.Dir, peersFile, &peers); err != nil {
 		c.log.Warn("known addresses are lost, gossip will find them again", "err", err)

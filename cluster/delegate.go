@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/memberlist"
@@ -72,9 +73,27 @@ func (d delegate) check(n *memberlist.Node) error {
 	if own == uuid.Nil || m.cluster == uuid.Nil || m.cluster == own || id == d.c.cfg.ID {
 		return nil
 	}
-	err = fmt.Errorf("node %q at %s is a member of cluster %s, this node of %s: %w", m.name, n.Address(), m.cluster,
-		own, ErrForeignCluster)
+	if slices.Contains(d.c.former, m.cluster) {
+		return d.c.outdated(m, n.Address())
+	}
+	err = fmt.Errorf("node %q at %s is a member of cluster %s, this node of %s: %w; where one of these was made of the other, by "+
+		"`pytasks cluster recover` or `pytasks snapshot restore`, the nodes of the old one have to stop, and to start with empty data "+
+		"directories", m.name, n.Address(), m.cluster, own, ErrForeignCluster)
 	d.c.foreign.Store(&err) // memberlist flattens errors
+	if d.c.strangers.due("foreign") {
+		d.c.log.Warn("met a node of another cluster", "err", err)
+	}
+	return err
+}
+
+// outdated refuses a node that still is in a cluster which this node's own was made of. It is no reason for this one to stop.
+func (c *Cluster) outdated(m meta, addr string) error {
+	err := fmt.Errorf("node %q at %s still is in cluster %s, of which this one, %s, was made: %w", m.name, addr, m.cluster, c.clusterID(),
+		ErrForeignCluster)
+	if c.strangers.due("outdated") {
+		c.log.Warn("a node of the cluster that this one was made of is still there: stop it, and start it with an empty data directory", "name",
+			m.name, "addr", addr, "cluster", m.cluster)
+	}
 	return err
 }
 

@@ -20,8 +20,9 @@ const (
 
 // identity is what a node knows about its membership, in cluster.json.
 type identity struct {
-	Cluster uuid.UUID `json:"cluster"`           // zero = none yet
-	Removed bool      `json:"removed,omitempty"` // taken out of the cluster: the data must not come back
+	Cluster uuid.UUID   `json:"cluster"`           // zero = none yet
+	Removed bool        `json:"removed,omitempty"` // taken out of the cluster: the data must not come back
+	Former  []uuid.UUID `json:"former,omitempty"`  // clusters that this one was made of, by recovery or from a snapshot; the last is the newest
 }
 
 // peer is one known member, in peers.json: where to look for the others after a restart.

@@ -139,6 +139,18 @@ func newStrangers(log *slog.Logger) *strangers {
 	return &strangers{log: log, said: map[string]time.Time{}, more: map[string]int{}, all: all}
 }
 
+// due says whether something is to be said again, and notes that it was.
+func (s *strangers) due(what string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	due := now.Sub(s.said[what]) >= strangersEvery
+	if due {
+		s.said[what] = now
+	}
+	return due
+}
+
 // note is told that somebody tried something: "gossip" or "calls" with this node; that one which
 // this node has dialled is none of ours, "dials"; or that this node was not taken in, "join".
 func (s *strangers) note(what, text string) {
