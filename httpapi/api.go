@@ -29,6 +29,8 @@ type Options struct {
 	Keys    Keys
 	Secrets Secrets
 	Audit   Audit
+	// Snapshots is the cluster as a whole.
+	Snapshots Snapshots
 
 	// Anonymous is what may be done without a token. "" = AnonymousSubmit.
 	Anonymous Anonymous

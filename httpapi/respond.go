@@ -56,6 +56,7 @@ var refusals = map[string]refusal{
 	codeTooLarge:   {http.StatusRequestEntityTooLarge, false, ""},
 	"no_blob":      {http.StatusServiceUnavailable, true, ""},
 	codeDiskFull:   {http.StatusServiceUnavailable, true, ""},
+	codeBusy:       {http.StatusServiceUnavailable, true, ""},
 	"no_leader":    {http.StatusServiceUnavailable, true, "the cluster has no leader now: nothing was queued or changed; send it again"},
 	codeTimeout:    {http.StatusServiceUnavailable, true, "the cluster gave no answer in time: ask again"},
 	codeUnknown:    {http.StatusServiceUnavailable, true, "the outcome is unknown: ask GET /task/<id>, or send it again with the same id or Idempotency-Key"},

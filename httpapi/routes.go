@@ -54,6 +54,7 @@ func (a *api) routes() []route {
 		{http.MethodGet, "/cluster", auth.TasksRead, (*call).cluster, "The cluster as this node sees it"},
 		{http.MethodGet, "/cluster/secret", auth.Admin, (*call).secret, "How far a change of the cluster's secret is"},
 		{http.MethodPost, "/cluster/secret", auth.Admin, (*call).rotateSecret, "Give the cluster a new secret"},
+		{http.MethodGet, "/snapshot", auth.Admin, (*call).snapshot, "All that the cluster has, as one file"},
 		{http.MethodGet, "/nodes", auth.TasksRead, (*call).nodes, "The nodes of the cluster"},
 		{http.MethodPost, "/cluster/stepdown", auth.NodesWrite, (*call).stepDown, "Give the leadership to another node"},
 		{http.MethodPost, "/nodes/:name/drain", auth.NodesWrite, (*call).drainNode, "Give a node no tasks until it is resumed; ?timeout= for what runs there"},

@@ -54,6 +54,7 @@ type blobs struct {
 
 	mu      sync.Mutex
 	missing map[blob.Digest]int64 // what the state names and may not be here, with its size; guarded by mu
+	held    map[[32]byte]int64    // what a snapshot that is being written has in it; guarded by mu, never changed
 	wake    chan struct{}         // capacity 1: something is missing
 	reset   chan struct{}         // capacity 1: the state was replaced
 }
@@ -322,6 +323,6 @@ func (b *blobs) needed(named map[blob.Digest]int64) func(blob.Digest) bool {
 	}
 	return func(d blob.Digest) bool {
 		_, ok := named[d]
-		return ok || packs[d] || b.holds(d)
+		return ok || packs[d] || b.holds(d) || b.isHeld(d)
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func (c *cli) clusterCommand() *cobra.Command {
-	return group("cluster", "Look at the cluster as a whole", c.clusterStatusCommand(), c.clusterStepDownCommand())
+	return group("cluster", "Look at the cluster as a whole", c.clusterStatusCommand(), c.clusterStepDownCommand(), c.clusterRecoverCommand())
 }
 
 func (c *cli) clusterStatusCommand() *cobra.Command {

@@ -36,6 +36,39 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := keepPrivate(path); err != nil {
 		return nil, err
 	}
+	lock, err := lockDir(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &dataDir{path: path, lock: lock}
+	if err := d.count(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// openDataDirOffline locks the directory of a node that was started before and does not run. It does not count as a start.
+func openDataDirOffline(path string) (*dataDir, error) {
+	if _, err := os.Stat(filepath.Join(path, identityFile)); err != nil {
+		return nil, fmt.Errorf("%s is no data directory of a node: %w", path, err)
+	}
+	lock, err := lockDir(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &dataDir{path: path, lock: lock}
+	if err := d.read(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// lockDir keeps other processes from using a data directory until the file is closed.
+func lockDir(path string) (*os.File, error) {
+	if _, err := os.Stat(filepath.Join(path, restoringFile)); err == nil {
+		return nil, fmt.Errorf("restoring a snapshot into %s did not come to its end: empty the directory, and restore it again", path)
+	}
+
 	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory: %w", err)
@@ -44,11 +77,7 @@ func openDataDir(path string) (*dataDir, error) {
 		_ = lock.Close()
 		return nil, fmt.Errorf("data directory %s is used by another process: stop that one, or give this node another --data-dir", path)
 	}
-	d := &dataDir{path: path, lock: lock}
-	if err := d.count(); err != nil {
-		return nil, errors.Join(err, d.Close())
-	}
-	return d, nil
+	return lock, nil
 }
 
 // keepPrivate sees to it that nobody else reads what will be in a data directory. One with data
@@ -63,24 +92,39 @@ func keepPrivate(path string) error {
 	return fmt.Errorf("data directory: %w", CheckPrivate(path))
 }
 
+// count counts this start.
 func (d *dataDir) count() error {
-	file := filepath.Join(d.path, identityFile)
-	text, err := os.ReadFile(file)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		d.ID = uuid.NewString()
-	case err != nil:
-		return fmt.Errorf("read identity: %w", err)
-	default:
-		if err := json.Unmarshal(text, &d.identity); err != nil || d.ID == "" {
-			return fmt.Errorf("identity %s is damaged: put it back from a copy, or move the data directory away to start as a new node", file)
-		}
+	err := d.read()
+	if errors.Is(err, os.ErrNotExist) {
+		d.ID, err = uuid.NewString(), nil
+	}
+	if err != nil {
+		return err
 	}
 	d.Boot++
-	if text, err = json.Marshal(d.identity); err != nil {
+	return d.write()
+}
+
+// read reads the identity, os.ErrNotExist if there is none yet.
+func (d *dataDir) read() error {
+	file := filepath.Join(d.path, identityFile)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read identity: %w", err)
+	}
+	if err := json.Unmarshal(text, &d.identity); err != nil || d.ID == "" {
+		return fmt.Errorf("identity %s is damaged: put it back from a copy, or move the data directory away to start as a new node", file)
+	}
+	return nil
+}
+
+// write writes the identity.
+func (d *dataDir) write() error {
+	text, err := json.Marshal(d.identity)
+	if err != nil {
 		return fmt.Errorf("write identity: %w", err)
 	}
-	if err := writeDurably(file, append(text, '\n')); err != nil {
+	if err := writeDurably(filepath.Join(d.path, identityFile), append(text, '\n')); err != nil {
 		return fmt.Errorf("write identity: %w", err)
 	}
 	return nil

@@ -39,6 +39,7 @@ type Node struct {
 	exec     *executor
 	packs    *packs
 	blobs    *blobs
+	saver    *snapshots
 	install  *installer
 	cluster  *cluster.Cluster
 	link     *link
@@ -189,13 +190,14 @@ func newNode(ctx context.Context, cfg Config, on host, packs ...taskpacks.Pack) 
 	}
 	n.blobs.caught, n.keeper.caught = records.catchUp, records.catchUp
 	n.install = n.newInstaller(records.catchUp)
+	n.saver = n.newSnapshots(records.catchUp)
 	options := httpapi.Options{
 		Tasks: records, Catalog: specs, Packs: n.install,
 		Cluster: &view{
 			cluster: n.cluster, link: n.link, state: n.state, queue: n.queue, disk: n.disk, log: n.log, name: cfg.Name,
 			registered: n.members.registered, draining: n.draining,
 		},
-		Logger: n.log, Registry: registry, Version: buildVersion(), CORSOrigins: cfg.CORSOrigins,
+		Snapshots: n.saver, Logger: n.log, Registry: registry, Version: buildVersion(), CORSOrigins: cfg.CORSOrigins,
 		MaxBody: cfg.MaxBody, MaxArgs: cfg.MaxArgs, MaxPack: cfg.MaxPack, Now: on.now,
 	}
 	if err := n.openPeople(&options, records.catchUp); err != nil {
