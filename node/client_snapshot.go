@@ -71,7 +71,7 @@ func (c *Client) openSnapshot(ctx context.Context, base string) (io.ReadCloser, 
 		}
 		return nil, readAPIError(base, resp, body)
 	}
-	stalled := func() { cancel(fmt.Errorf("nothing came for %s", shortDuration(snapshotStall))) }
+	stalled := func() { cancel(fmt.Errorf("nothing came for %s", ShortDuration(snapshotStall))) }
 	return &watchedBody{body: resp.Body, ctx: ctx, cancel: cancel, alarm: time.AfterFunc(snapshotStall, stalled)}, nil
 }
 
