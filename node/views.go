@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"pytasks/cluster"
@@ -104,13 +105,13 @@ func (v *view) Remove(ctx context.Context, nameOrID string) error {
 	if id == "" {
 		return fsm.ErrNotFound
 	}
-	if err := v.cluster.Remove(ctx, id); err != nil {
+	records := slices.DeleteFunc(v.state.Nodes(), func(n *fsm.Node) bool { return n.Id != id })
+	err := v.cluster.Remove(ctx, id)
+	lost := errors.Is(err, cluster.ErrUnknownMember) && len(records) > 0 // with the cluster that this one was recovered from
+	if err != nil && !lost {
 		return err
 	}
-	for _, n := range v.state.Nodes() {
-		if n.Id != id {
-			continue
-		}
+	for _, n := range records {
 		err := v.queue.NodeDown(ctx, &fsm.NodeDown{
 			Place: &fsm.Place{Node: n.Number, Boot: n.Boot}, Reason: fsm.ReasonWorkerLost, Forget: true,
 		})
