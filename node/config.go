@@ -60,6 +60,12 @@ type Config struct {
 	// has less, the cluster takes no new tasks, so that those it has can end. A node does
 	// not start below a sixteenth of it. Default 512 MiB.
 	MinFreeDisk int64
+	// BackupEvery is how often this node writes a snapshot of the cluster into BackupDir. Zero, the default: never.
+	BackupEvery time.Duration
+	// BackupKeep is how many of these it keeps there. Default 7.
+	BackupKeep int
+	// BackupDir is the folder; it is made if it is absent. Default, and if empty: backups in DataDir.
+	BackupDir string
 	// MaxBody is the largest request body in bytes, 128 MiB at most. Default 80 MiB.
 	MaxBody int64
 	// MaxArgs is the largest arguments of one task in bytes of JSON, 64 MiB at most. Default 64 MiB.
@@ -176,6 +182,7 @@ func DefaultConfig() Config {
 		MaxQueued:        500_000,
 		MaxQueuedBytes:   1 << 30,
 		MinFreeDisk:      512 << 20,
+		BackupKeep:       7,
 		MaxBody:          80 << 20,
 		MaxArgs:          maxLarge,
 		MaxResult:        maxLarge,

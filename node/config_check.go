@@ -12,6 +12,9 @@ import (
 // minTaskMemory is the least limit of a task's memory that leaves room for an interpreter, in bytes.
 const minTaskMemory = 32 << 20
 
+// minBackupEvery is more than the names of backups can tell apart.
+const minBackupEvery = 2 * time.Second
+
 // validate returns the first fault of the configuration, as a sentence that says what
 // to write instead.
 func (c *Config) validate() error {
@@ -79,6 +82,9 @@ func (c *Config) checkNumbers() error {
 	if c.MaxVoters%2 == 0 {
 		return fmt.Errorf("--max-voters %d is even, which survives no more failures than %d; write %d or %d", c.MaxVoters, c.MaxVoters-1, c.MaxVoters-1, c.MaxVoters+1)
 	}
+	if c.BackupEvery < 0 || c.BackupEvery > 0 && c.BackupEvery < minBackupEvery {
+		return fmt.Errorf("--backup-every %s is too short; write %s or more, such as 6h, or 0 for no backups", c.BackupEvery, minBackupEvery)
+	}
 	if c.DrainTimeout < 0 {
 		return fmt.Errorf("--drain-timeout %s is negative; write 0s to hand running tasks back at once", c.DrainTimeout)
 	}
@@ -103,6 +109,7 @@ func (c *Config) checkNumbers() error {
 		{"--max-queued", int64(c.MaxQueued), "500000"},
 		{"--max-queued-bytes", c.MaxQueuedBytes, "1GiB"},
 		{"--min-free-disk", c.MinFreeDisk, "512MiB"},
+		{"--backup-keep", int64(c.BackupKeep), "7"},
 		{"--max-body", c.MaxBody, "80MiB"},
 		{"--max-args", c.MaxArgs, "64MiB"},
 		{"--max-result", c.MaxResult, "64MiB"},

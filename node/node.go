@@ -40,6 +40,7 @@ type Node struct {
 	packs    *packs
 	blobs    *blobs
 	saver    *snapshots
+	backups  *backups // nil = it makes none
 	install  *installer
 	cluster  *cluster.Cluster
 	link     *link
@@ -191,6 +192,12 @@ func newNode(ctx context.Context, cfg Config, on host, packs ...taskpacks.Pack) 
 	n.blobs.caught, n.keeper.caught = records.catchUp, records.catchUp
 	n.install = n.newInstaller(records.catchUp)
 	n.saver = n.newSnapshots(records.catchUp)
+	if n.backups, err = n.newBackups(); err != nil {
+		return nil, err
+	}
+	if n.backups != nil {
+		n.backups.register(registry)
+	}
 	options := httpapi.Options{
 		Tasks: records, Catalog: specs, Packs: n.install,
 		Cluster: &view{

@@ -57,6 +57,9 @@ func (n *Node) Run(ctx context.Context) error {
 	start("packs", n.packs.Run)
 	start("blobs", quiet(n.blobs.Run))
 	start("install", quiet(n.install.first))
+	if n.backups != nil {
+		start("backups", quiet(func(ctx context.Context) { n.backups.Run(ctx, n.members.registered) }))
+	}
 	start("environments", quiet(n.sweepEnvironments))
 	memberCtx, stopMember := context.WithCancel(work)
 	defer stopMember()

@@ -93,6 +93,19 @@ func (s *snapshots) save(ctx context.Context, w io.Writer) (head backup.Header, 
 	return head, s.write(ctx, w, head, state, names, missing, export.Blobs)
 }
 
+// saveInTurn is save for who waits while another is written.
+func (s *snapshots) saveInTurn(ctx context.Context, f *os.File) (backup.Header, error) {
+	for {
+		head, err := s.save(ctx, f)
+		if !errors.Is(err, errSnapshotRuns) {
+			return head, err
+		}
+		if err := pause(ctx, time.Second); err != nil {
+			return head, err
+		}
+	}
+}
+
 // exportState writes the state into a file of its own, and goes to its beginning.
 func (s *snapshots) exportState() (*os.File, *fsm.Export, error) {
 	if err := s.blobs.room(s.state.Size()); err != nil {

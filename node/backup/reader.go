@@ -256,7 +256,7 @@ func (f *Reader) fill(b []byte) error {
 	f.sum.Write(b[:n])
 	f.at += int64(n)
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case err == io.EOF, err == io.ErrUnexpectedEOF: // of io.ReadFull; others may wrap these, as connections that broke do
 		return f.damage("it ends there, in the middle: it was cut off")
 	case err != nil:
 		return f.fail(fmt.Errorf("read snapshot: %w", err))
