@@ -58,13 +58,17 @@ var nobody = &auth.Principal{}
 // localAdmin is who has the token that a node leaves for its own user.
 var localAdmin = &auth.Principal{Sub: "admin", Submits: true, Rights: []auth.Rights{{Scopes: []string{auth.Admin}, Allowed: []string{"*"}}}}
 
-// admit finds out who asks and whether they may ask for this. It returns why not.
+// admit finds out who asks and whether they may ask for this. It returns why not, or has answered the request.
 func (c *call) admit(n need) *problem {
 	c.who, c.claims, c.denied = nobody, nil, nil
 	if n == public {
 		return nil
 	}
-	if p := c.introduce(); p != nil {
+	p := c.introduce(n)
+	if c.status != 0 {
+		return nil
+	}
+	if p != nil {
 		// The reference does not look at the header where it needs none, and its clients may send anything.
 		if p.status != http.StatusUnauthorized || n != submits || !c.api.anonymous.Submits || c.strange() != nil {
 			return p
@@ -93,14 +97,19 @@ func (c *call) admit(n need) *problem {
 	return &problem{status: http.StatusForbidden, code: codeForbidden, message: "this needs the scope " + string(n) + ", which " + c.who.Sub + " does not have, or this token of theirs"}
 }
 
-// introduce finds out who asks: by a token, or nobody in particular.
-func (c *call) introduce() *problem {
+// introduce finds out who asks: by a token, by a password where that is taken, or nobody in particular. It returns why not, or has
+// answered the request.
+func (c *call) introduce(n need) *problem {
 	given := c.r.Header["Authorization"]
 	if len(given) == 0 || given[0] == "" {
 		if p := c.strange(); p != nil {
 			return p
 		}
 		c.who = c.api.anonymous
+		return nil
+	}
+	if c.sendsPassword(n, given[0]) {
+		c.scraper()
 		return nil
 	}
 	scheme, token, _ := strings.Cut(given[0], " ")

@@ -150,8 +150,9 @@ type api struct {
 	large     *semaphore.Weighted // bytes of large bodies in hand
 	page      []byte              // the answer to GET /
 
-	pageStyle string    // the page's own, for its policy
-	calls     sync.Pool // of *call
+	remembered *auth.Remembered // passwords of who reads /metrics
+	pageStyle  string           // the page's own, for its policy
+	calls      sync.Pool        // of *call
 }
 
 // New returns the handler of every path of the API. It panics if its metrics
@@ -188,7 +189,7 @@ func New(o Options) http.Handler {
 	if o.TokenTTL <= 0 {
 		o.TokenTTL = time.Hour
 	}
-	a := &api{Options: o, anonymous: o.Anonymous.principal(), hasher: auth.NewHasher(), throttle: auth.NewThrottle(o.Now), large: semaphore.NewWeighted(o.MaxLargeBodies), cors: newCORS(o.CORSOrigins), page: startPage(o.Version)}
+	a := &api{Options: o, anonymous: o.Anonymous.principal(), hasher: auth.NewHasher(), throttle: auth.NewThrottle(o.Now), remembered: auth.NewRemembered(), large: semaphore.NewWeighted(o.MaxLargeBodies), cors: newCORS(o.CORSOrigins), page: startPage(o.Version)}
 	a.pageStyle = styleHash(a.page)
 	a.calls.New = func() any { return &call{api: a} }
 

@@ -52,9 +52,11 @@ func (a *api) serve(n need, h func(*call), m *routeMetrics) httprouter.Handle {
 				m.done(http.StatusInternalServerError, a.Now().Sub(start))
 			}
 		}()
-		if p := c.admit(n); p != nil {
+		switch p := c.admit(n); {
+		case c.status != 0: // answered by it
+		case p != nil:
 			c.refuse(p)
-		} else {
+		default:
 			h(c)
 		}
 		answered = true

@@ -6,11 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
-
-// maxScrapes is how many requests for /metrics are served at once.
-const maxScrapes = 4
 
 type metrics struct {
 	requests *prometheus.CounterVec   // by route, method, code
@@ -72,8 +68,4 @@ func (m *routeMetrics) done(status int, d time.Duration) {
 		m.codes.WithLabelValues(strconv.Itoa(status)).Inc()
 	}
 	m.duration.Observe(d.Seconds())
-}
-
-func (a *api) metricsHandler() http.Handler {
-	return promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes})
 }

@@ -63,6 +63,6 @@ func (a *api) routes() []route {
 
 		{http.MethodGet, "/livez", public, (*call).livez, "Whether this process is alive, as text"},
 		{http.MethodGet, "/readyz", public, (*call).readyz, "Whether this node should be sent requests, as text"},
-		{http.MethodGet, "/metrics", auth.TasksRead, func(c *call) { metrics.ServeHTTP(c, c.r) }, "Metrics for Prometheus"},
+		{http.MethodGet, "/metrics", auth.MetricsRead, func(c *call) { metrics.ServeHTTP(c, c.r) }, "Metrics for Prometheus, which may send a name and a password as HTTP Basic"},
 	}
 }

@@ -17,7 +17,7 @@ func (c *call) token() {
 		return
 	}
 	c.w.Header()["Cache-Control"] = []string{"no-store"}
-	u, ok := c.logIn(user, password)
+	u, ok := c.logIn(user, password, askPassword)
 	if !ok {
 		return
 	}
@@ -80,14 +80,25 @@ func (c *call) credentials() (name, secret string, ok bool) {
 	return name, secret, true
 }
 
-// logIn returns a user who knows the password. When ok is false the request has been answered. How long that takes does not tell
-// whether there is such a user.
-func (c *call) logIn(name, password string) (u *fsm.User, ok bool) {
-	addr := peer(c.r)
-	if wait := c.api.throttle.Attempt(name, addr); wait > 0 {
-		c.api.logins.WithLabelValues(loginThrottled).Inc()
-		c.w.Header()["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(wait.Seconds())))}
-		c.refuse(&problem{status: http.StatusTooManyRequests, code: codeTooMany, message: "too many attempts to log in: wait"})
+// askPassword has clients ask for a name and a password.
+const askPassword = `Basic realm="pytasks", charset="UTF-8"`
+
+// mayTry counts an attempt to log in. When ok is false the request has been answered: there were too many.
+func (c *call) mayTry(name string) (ok bool) {
+	wait := c.api.throttle.Attempt(name, peer(c.r))
+	if wait == 0 {
+		return true
+	}
+	c.api.logins.WithLabelValues(loginThrottled).Inc()
+	c.w.Header()["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(wait.Seconds())))}
+	c.refuse(&problem{status: http.StatusTooManyRequests, code: codeTooMany, message: "too many attempts to log in: wait"})
+	return false
+}
+
+// logIn returns a user who knows the password. When ok is false the request has been answered, with that challenge if the password is
+// wrong. How long that takes does not tell whether there is such a user.
+func (c *call) logIn(name, password, challenge string) (u *fsm.User, ok bool) {
+	if !c.mayTry(name) {
 		return nil, false
 	}
 	ctx, cancel := c.bounded()
@@ -107,11 +118,11 @@ func (c *call) logIn(name, password string) (u *fsm.User, ok bool) {
 		return nil, false
 	case !right:
 		c.api.logins.WithLabelValues(loginWrong).Inc()
-		c.refuse(&problem{status: http.StatusUnauthorized, code: codeCredentials, message: "Your credentials are invalid.", challenge: `Basic realm="pytasks", charset="UTF-8"`})
+		c.refuse(&problem{status: http.StatusUnauthorized, code: codeCredentials, message: "Your credentials are invalid.", challenge: challenge})
 		return nil, false
 	}
 	c.api.logins.WithLabelValues(loginOK).Inc()
-	c.api.throttle.Succeeded(name, addr)
+	c.api.throttle.Succeeded(name, peer(c.r))
 	return u, true
 }
 

@@ -268,7 +268,7 @@ func (c *call) password() {
 	ctx, cancel := c.bounded()
 	defer cancel()
 	if own {
-		if _, ok := c.logIn(name, *change.Old); !ok {
+		if _, ok := c.logIn(name, *change.Old, askPassword); !ok {
 			return
 		}
 	} else if !c.mayChange(ctx, name) {

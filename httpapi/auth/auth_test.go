@@ -73,11 +73,12 @@ func TestPrincipal(t *testing.T) {
 		run    string // of the types below
 	}{
 		"nobody":            {nil, "[]", "[]"},
-		"a token alone":     {[]Rights{{Scopes: []string{TasksRead}, Allowed: []string{"p.*"}}}, "[tasks:read]", "[p.a.f p.b.g]"},
+		"a token alone":     {[]Rights{{Scopes: []string{TasksRead}, Allowed: []string{"p.*"}}}, "[tasks:read metrics:read]", "[p.a.f p.b.g]"},
 		"admin":             {[]Rights{all, all}, fmt.Sprint(Scopes()), "[p.a.f p.b.g q.a.f]"},
 		"a weaker token":    {[]Rights{{Scopes: []string{PacksWrite}, Allowed: []string{"p.a.f"}}, all}, "[packs:write]", "[p.a.f]"},
 		"a weaker user":     {[]Rights{all, {Scopes: []string{PacksWrite}, Allowed: []string{"q.*"}}}, "[packs:write]", "[q.a.f]"},
 		"nothing in common": {[]Rights{{Scopes: []string{TasksRead}, Allowed: []string{"p.*"}}, {Scopes: []string{TasksWrite}, Allowed: []string{"q.*"}}}, "[]", "[]"},
+		"a scraper":         {[]Rights{{Scopes: []string{MetricsRead}}}, "[metrics:read]", "[]"},
 		"a denied type":     {[]Rights{{Allowed: []string{"*"}, Denied: []string{"p.a.f"}}}, "[]", "[p.b.g q.a.f]"},
 		"no pattern":        {[]Rights{{Allowed: []string{"p*", "", ".*", "p.a"}}}, "[]", "[]"},
 	} {

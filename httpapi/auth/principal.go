@@ -10,13 +10,14 @@ import (
 
 // The scopes that a user may have. Admin includes all others.
 const (
-	TasksRead  = "tasks:read"
-	TasksWrite = "tasks:write"
-	PacksWrite = "packs:write"
-	NodesWrite = "nodes:write"
-	UsersWrite = "users:write"
-	AuditRead  = "audit:read"
-	Admin      = "admin"
+	TasksRead   = "tasks:read" // includes MetricsRead
+	TasksWrite  = "tasks:write"
+	PacksWrite  = "packs:write"
+	NodesWrite  = "nodes:write"
+	UsersWrite  = "users:write"
+	AuditRead   = "audit:read"
+	MetricsRead = "metrics:read"
+	Admin       = "admin"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 
 // Scopes returns all of them.
 func Scopes() []string {
-	return []string{TasksRead, TasksWrite, PacksWrite, NodesWrite, UsersWrite, AuditRead, Admin}
+	return []string{TasksRead, TasksWrite, PacksWrite, NodesWrite, UsersWrite, AuditRead, MetricsRead, Admin}
 }
 
 // CheckScopes says what is wrong with a list of scopes.
@@ -69,7 +70,7 @@ type Rights struct {
 }
 
 func (r *Rights) may(scope string) bool {
-	return slices.Contains(r.Scopes, scope) || slices.Contains(r.Scopes, Admin)
+	return slices.Contains(r.Scopes, scope) || slices.Contains(r.Scopes, Admin) || scope == MetricsRead && slices.Contains(r.Scopes, TasksRead)
 }
 
 func (r *Rights) mayRun(taskType string) bool {
@@ -103,7 +104,7 @@ func (p *Principal) all(f func(r *Rights) bool) bool {
 
 // May says whether the principal has a scope.
 func (p *Principal) May(scope string) bool {
-	return scope == TasksRead && p.Reads || p.all(func(r *Rights) bool { return r.may(scope) })
+	return (scope == TasksRead || scope == MetricsRead) && p.Reads || p.all(func(r *Rights) bool { return r.may(scope) })
 }
 
 // MayRun says whether the principal may run a protected task.

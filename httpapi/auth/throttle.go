@@ -109,6 +109,13 @@ func (t *Throttle) Succeeded(user, addr string) {
 	t.nets.Return(net)
 }
 
+// Repeated takes an attempt back: that of a user whose password was known to be right. It forgets no others.
+func (t *Throttle) Repeated(user, addr string) {
+	net := network(addr)
+	t.pairs.Return(pair(user, net))
+	t.nets.Return(net)
+}
+
 // Client returns what one machine cannot change of its address: all of an IPv4 address, the first 64 bits of an IPv6 one.
 func Client(addr string) string {
 	ip, err := netip.ParseAddr(addr)
