@@ -127,6 +127,32 @@ func (s *State) NextDue() (ms int64, ok bool) {
 	return l.due, true
 }
 
+// WaitingSince returns when the pending task that has been in the queue for longest was queued, or due, in ms since 1970; 0 where
+// none is pending. One that was given to a node in vain is as old as it was before.
+func (s *State) WaitingSince() (ms int64, err error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var oldest *live
+	for _, p := range s.index.packs {
+		for _, q := range p.ready {
+			if q == nil {
+				continue
+			}
+			if l, ok := q.Min(); ok && (oldest == nil || l.order < oldest.order) {
+				oldest = l
+			}
+		}
+	}
+	if oldest == nil {
+		return 0, nil
+	}
+	t, err := s.task(oldest.key)
+	if err != nil || t == nil {
+		return 0, err
+	}
+	return max(t.CreatedMs, t.DueMs), nil
+}
+
 // Assignment is a task that a node has been given.
 type Assignment struct {
 	Key     Key

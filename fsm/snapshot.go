@@ -28,6 +28,8 @@ const (
 	snapshotFormat2 = "pytasks snapshot 2\n"
 	// snapshotFormat1 has neither packs nor blobs, either.
 	snapshotFormat1 = "pytasks snapshot 1\n"
+	// SnapshotFormat is the number of the format that snapshots are written in; older ones are read as well.
+	SnapshotFormat = "3"
 	// maxRecord bounds one key or value of a snapshot.
 	maxRecord = 64 << 20
 	// restoreBatch is how many records a restore writes in one transaction.

@@ -38,21 +38,3 @@ func registerMetrics(r prometheus.Registerer, n *Node) {
 	build.Set(1)
 	r.MustRegister(build, n.blobs.failures, &taskCollector{n})
 }
-
-var tasksDesc = prometheus.NewDesc("pytasks_tasks",
-	"Tasks by status. Shown by the leader alone, so that a sum over all nodes counts each once.", []string{"status"}, nil)
-
-// taskCollector counts the tasks, on the leader.
-type taskCollector struct{ n *Node }
-
-func (c *taskCollector) Describe(ch chan<- *prometheus.Desc) { ch <- tasksDesc }
-
-func (c *taskCollector) Collect(ch chan<- prometheus.Metric) {
-	if !c.n.cluster.IsLeader() {
-		return
-	}
-	counts := c.n.state.Counts()
-	for s := fsm.Status_SCHEDULED; s <= fsm.Status_REVOKED; s++ {
-		ch <- prometheus.MustNewConstMetric(tasksDesc, prometheus.GaugeValue, float64(counts.Tasks[s]), s.String())
-	}
-}

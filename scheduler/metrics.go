@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,7 +12,7 @@ import (
 // metrics are those of the leader. Followers leave them as they are, so that a
 // sum over all nodes counts everything once.
 type metrics struct {
-	types map[string]*typeMetrics // by task type; observe only, which the log's applier calls
+	types map[string]*typeMetrics // by task type; observe and forget only, which the log's applier calls
 
 	enqueued *prometheus.CounterVec // type
 	finished *prometheus.CounterVec // type, status
@@ -55,6 +56,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		commit:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pytasks_entry_commit_seconds", Help: "Time to bring one log entry to a majority and apply it. Observed by the leader.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14)}),
 		batch:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pytasks_entry_commands", Help: "Commands in one log entry. Observed by the leader.", Buckets: prometheus.ExponentialBuckets(1, 2, 11)}),
 	}
+	for _, reason := range requeueReasons() {
+		m.requeued.WithLabelValues(reason)
+	}
 	r.MustRegister(m.stale, m.refused, m.commit, m.batch)
 	return m
 }
@@ -64,12 +68,31 @@ type typeMetrics struct {
 	enqueued, retries prometheus.Counter
 	finished          [fsm.Status_REVOKED + 1]prometheus.Counter // final ones only
 	wait, run, total  prometheus.Observer
+
+	installed bool // its pack is not compiled in
 }
 
-func (m *metrics) of(kind string) *typeMetrics {
-	if t := m.types[kind]; t != nil {
-		return t
+// maxTypes bounds the types that have series of their own, some 50 each. Those that come when there are so many share those of otherType.
+const (
+	maxTypes  = 500
+	otherType = "other"
+)
+
+// of returns the metrics of a type; installed says that its pack is one that can be removed.
+func (m *metrics) of(kind string, installed bool) *typeMetrics {
+	t := m.types[kind]
+	if t == nil && len(m.types) >= maxTypes {
+		kind = otherType
+		t = m.types[kind]
 	}
+	if t == nil {
+		t = m.add(kind)
+	}
+	t.installed = installed
+	return t
+}
+
+func (m *metrics) add(kind string) *typeMetrics {
 	t := &typeMetrics{
 		enqueued: m.enqueued.WithLabelValues(kind), retries: m.retries.WithLabelValues(kind),
 		wait: m.wait.WithLabelValues(kind), run: m.run.WithLabelValues(kind), total: m.total.WithLabelValues(kind),
@@ -84,7 +107,7 @@ func (m *metrics) of(kind string) *typeMetrics {
 // observe counts one task's step.
 func (m *metrics) observe(c fsm.Change) {
 	t := c.New
-	of := m.of(t.Type)
+	of := m.of(t.Type, t.Release != "")
 	if c.Old == nil {
 		of.enqueued.Inc()
 	}
@@ -105,7 +128,32 @@ func (m *metrics) observe(c fsm.Change) {
 		if len(t.Past) > 0 && t.Past[len(t.Past)-1].Attempt == t.Attempt {
 			reason = t.Past[len(t.Past)-1].Reason
 		}
+		if !slices.Contains(requeueReasons(), reason) {
+			reason = otherType
+		}
 		m.requeued.WithLabelValues(reason).Inc()
+	}
+}
+
+// requeueReasons are the reasons for which an attempt ends and its task is queued again at once.
+func requeueReasons() []string {
+	return []string{fsm.ReasonWorkerLost, fsm.ReasonCutOff, fsm.ReasonDrain, fsm.ReasonNotStarted}
+}
+
+// forget drops the series of types whose packs are not installed any more. Those that still have tasks get new ones.
+func (m *metrics) forget(packs []*fsm.Pack) {
+	there := map[string]bool{}
+	for _, p := range packs {
+		there[p.Name] = true
+	}
+	for kind, t := range m.types {
+		if !t.installed || there[fsm.PackOf(kind)] {
+			continue
+		}
+		delete(m.types, kind)
+		for _, of := range []interface{ DeletePartialMatch(prometheus.Labels) int }{m.enqueued, m.finished, m.retries, m.wait, m.run, m.total} {
+			of.DeletePartialMatch(prometheus.Labels{"type": kind})
+		}
 	}
 }
 

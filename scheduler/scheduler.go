@@ -24,6 +24,7 @@ type State interface {
 	TaskByKey(k fsm.Key) (*fsm.Task, error)
 	Live(k fsm.Key) (fsm.Assignment, fsm.Status, bool)
 	NextDue() (ms int64, ok bool)
+	WaitingSince() (ms int64, err error)
 	Oldest() (finishedMs, keyMs int64)
 	AuditKept() (oldestMs, bytes int64)
 	Counts() fsm.Counts
@@ -124,7 +125,11 @@ type Scheduler struct {
 // New returns a scheduler. Lead makes it work.
 func New(cfg Config) *Scheduler {
 	cfg = cfg.withDefaults()
-	return &Scheduler{cfg: cfg, metrics: newMetrics(cfg.Registry)}
+	s := &Scheduler{cfg: cfg, metrics: newMetrics(cfg.Registry)}
+	if cfg.Registry != nil {
+		cfg.Registry.MustRegister(&queueCollector{s})
+	}
+	return s
 }
 
 // Lead works as the leader until ctx ends.
@@ -175,6 +180,9 @@ func (s *Scheduler) Suspect(id string) {
 
 // Observe is told what the log changed; see fsm.Config.Observe.
 func (s *Scheduler) Observe(c fsm.Changes) {
+	if c.Packs || c.Reset {
+		s.metrics.forget(s.cfg.State.Packs())
+	}
 	t := s.term.Load()
 	if t == nil {
 		return
