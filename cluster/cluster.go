@@ -59,6 +59,7 @@ type Cluster struct {
 	fatalOnce      sync.Once
 	closeOnce      sync.Once
 	closeErr       error
+	opened         time.Time
 }
 
 // Open binds the ports and starts gossip, raft and serving. It contacts the join addresses once, for at most five
@@ -71,7 +72,7 @@ func Open(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 	}
 	c := &Cluster{cfg: cfg, log: cfg.Logger, book: newBook(cfg.ID), mux: newMux(nil),
 		wakeBootstrap: make(chan struct{}, 1), wakeReconcile: make(chan struct{}, 1),
-		farewell: make(chan struct{}, 1), strangers: newStrangers(cfg.Logger)}
+		opened: time.Now(), farewell: make(chan struct{}, 1), strangers: newStrangers(cfg.Logger)}
 	c.links.slots = make(map[string]*linkSlot)
 	c.links.answers.New = func() any { return make(chan answer, 1) }
 	c.gossip.changed, c.gossip.meta = make(chan struct{}, 1), make(chan struct{}, 1)

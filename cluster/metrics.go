@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -37,28 +36,7 @@ func newMetrics(c *Cluster, registry prometheus.Registerer) *metrics {
 		store: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "pytasks_raft_store_seconds",
 			Help: "Time that an append to the log on disk took.", Buckets: buckets}),
 	}
-	gauge := func(name, help string, value func() float64) {
-		m.all = append(m.all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
-	}
-	gauge("pytasks_raft_leader", "1 while this node leads and serves as the leader.", func() float64 {
-		if c.IsLeader() {
-			return 1
-		}
-		return 0
-	})
-	index := func(name, help string, value func(*raft.Raft) uint64) {
-		gauge(name, help, func() float64 {
-			return float64(value(c.raft))
-		})
-	}
-	index("pytasks_raft_state", "0 follower, 1 candidate, 2 leader, 3 shut down.",
-		func(r *raft.Raft) uint64 { return uint64(r.State()) })
-	index("pytasks_raft_term", "Raft's term.", (*raft.Raft).CurrentTerm)
-	index("pytasks_raft_commit_index", "Index of the last committed entry.", (*raft.Raft).CommitIndex)
-	index("pytasks_raft_last_index", "Index of the last entry in the log.", (*raft.Raft).LastIndex)
-	gauge("pytasks_raft_applied_index", "Index that the state machine has applied.",
-		func() float64 { return float64(c.cfg.Applied()) })
-	m.all = append(m.all, m.calls, m.serves, m.propose, m.store, &memberCollector{c}, c.strangers.all,
+	m.all = append(c.gauges(), m.calls, m.serves, m.propose, m.store, c.strangers.all,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "pytasks_raft_elections_won_total",
 			Help: "Times that this node became the leader."}, func() float64 { return float64(c.office.terms.Load()) }))
 	return m
@@ -113,24 +91,5 @@ func (m *metrics) proposed(took time.Duration) {
 func (m *metrics) stored(took time.Duration) {
 	if m != nil {
 		m.store.Observe(took.Seconds())
-	}
-}
-
-// memberCollector counts members by status when asked.
-type memberCollector struct{ c *Cluster }
-
-var memberDesc = prometheus.NewDesc("pytasks_cluster_members", "Known members, by status.", []string{"status"}, nil)
-
-// Describe implements prometheus.Collector.
-func (*memberCollector) Describe(ch chan<- *prometheus.Desc) { ch <- memberDesc }
-
-// Collect implements prometheus.Collector.
-func (m *memberCollector) Collect(ch chan<- prometheus.Metric) {
-	count := map[MemberStatus]int{Alive: 0, Failed: 0, Left: 0}
-	for _, member := range m.c.Members() {
-		count[member.Status]++
-	}
-	for status, n := range count {
-		ch <- prometheus.MustNewConstMetric(memberDesc, prometheus.GaugeValue, float64(n), string(status))
 	}
 }

@@ -168,7 +168,8 @@ func TestMetricsAreServed(t *testing.T) {
 	}
 	for _, want := range []string{"pytasks_raft_leader", "pytasks_raft_state", "pytasks_raft_term",
 		"pytasks_raft_commit_index", "pytasks_raft_applied_index", "pytasks_raft_last_index", "pytasks_cluster_members",
-		"pytasks_raft_elections_won_total", "pytasks_cluster_calls_total", "pytasks_raft_propose_seconds",
+		"pytasks_raft_leader_known", "pytasks_raft_lag_entries", "pytasks_raft_last_contact_seconds", "pytasks_raft_log_bytes",
+		"pytasks_raft_snapshot_bytes", "pytasks_cluster_voters", "pytasks_cluster_voters_alive", "pytasks_raft_elections_won_total", "pytasks_cluster_calls_total", "pytasks_raft_propose_seconds",
 		"pytasks_raft_store_seconds"} {
 		if !got[want] {
 			t.Errorf("metric %s is missing", want)

@@ -67,6 +67,9 @@ func newBlobs(store *blob.Store, state blobRecords, self string, disk *disk, log
 			Name: "pytasks_blob_failures_total", Help: "Blobs that this node could not fetch, or not spread to a majority, in one try.",
 		}, []string{"what"}),
 	}
+	for _, what := range []string{"fetch", "spread"} {
+		b.failures.WithLabelValues(what)
+	}
 	b.Room = b.room
 	return b
 }

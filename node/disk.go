@@ -107,6 +107,15 @@ func freeSpace(dir string) (int64, error) {
 	return int64(fs.Bavail) * fs.Bsize, nil
 }
 
+// totalSpace returns the size of the disk of dir in bytes, 0 if it is not known.
+func totalSpace(dir string) int64 {
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err != nil {
+		return 0
+	}
+	return int64(fs.Blocks) * fs.Bsize
+}
+
 // roundSize is a number of bytes for people.
 func roundSize(n int64) string {
 	for _, u := range SizeUnits() {

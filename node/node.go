@@ -50,6 +50,7 @@ type Node struct {
 	keeper   *keeper
 	listener net.Listener
 	server   *http.Server
+	registry *prometheus.Registry // of its metrics
 
 	certificate *certificate         // for HTTPS, nil = plain HTTP
 	identity    *secret.FileIdentity // of operators' own PKI, nil = made of the secret
@@ -84,7 +85,8 @@ func newNode(ctx context.Context, cfg Config, on host, packs ...taskpacks.Pack) 
 		}
 	}()
 
-	registry := prometheus.NewRegistry()
+	n.registry = prometheus.NewRegistry()
+	registry := n.registry
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	funcs, err := taskpacks.NewRegistry(packs...)

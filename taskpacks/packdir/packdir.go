@@ -37,6 +37,9 @@ type Opened struct {
 	// Test runs the pack's own tests; what they print goes to its writer. Nil = packs of this kind bring none that a node can run.
 	Test func(ctx context.Context, out io.Writer) error
 
+	// Workers tells how many processes the pack has, warm ones and those that run a call. Nil = packs of this kind keep none.
+	Workers func() (idle, busy int)
+
 	// Close frees what the pack holds; later calls of its funcs fail. It is never nil, and safe twice.
 	Close func() error
 }
@@ -79,7 +82,7 @@ func (opened *Opened) python(ctx context.Context, o *Options) error {
 	if err != nil {
 		return err
 	}
-	opened.Pack, opened.Close = p.Pack, p.Close
+	opened.Pack, opened.Close, opened.Workers = p.Pack, p.Close, p.Workers
 	opened.Test = func(ctx context.Context, out io.Writer) error { return p.Test(ctx, out) }
 	return nil
 }

@@ -20,6 +20,7 @@ type Pool struct {
 
 	mu     sync.Mutex
 	idle   []*worker // the last one was used last, and is used next; guarded by mu
+	busy   int       // calls; guarded by mu
 	closed bool      // guarded by mu
 }
 
@@ -50,6 +51,8 @@ func (p *Pool) Call(ctx context.Context, req Request) (json.RawMessage, error) {
 		return nil, stopped(ctx, nil)
 	}
 	log := taskpacks.Log(ctx)
+	p.working(1)
+	defer p.working(-1)
 
 	w, err := p.take()
 	if err != nil {
@@ -126,6 +129,20 @@ func (p *Pool) put(w *worker) {
 	} else {
 		w.idle.Reset(p.host.cfg.Idle)
 	}
+}
+
+// working counts calls.
+func (p *Pool) working(calls int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.busy += calls
+}
+
+// Workers returns how many workers the pool has: those that are warm and idle, and those that run a call or are started for one.
+func (p *Pool) Workers() (idle, busy int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.idle), p.busy
 }
 
 // expire ends a worker that was idle for long.

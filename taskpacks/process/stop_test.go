@@ -153,3 +153,34 @@ func TestSetsidChildIsLeft(t *testing.T) {
 		t.Errorf("the child %d with a session of its own is gone, want that it is left alone", pid)
 	}
 }
+
+func TestWorkers(t *testing.T) {
+	h := newHost(t, Config{})
+	p := h.NewPool(program(t, "worker"))
+	want := func(what string, idle, busy int) {
+		t.Helper()
+		if i, b := p.Workers(); i != idle || b != busy {
+			t.Errorf("%s: %d idle and %d busy workers, want %d and %d", what, i, b, idle, busy)
+		}
+	}
+	want("before the first call", 0, 0)
+	call(t, p, "pid", nil)
+	want("after a call", 1, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o, ended := observe(ctx), make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = p.Call(o, Request{Task: "wait"})
+	}()
+	<-o.progress
+	want("in a call", 0, 1)
+	cancel()
+	<-ended
+	want("after a call that was ended", 0, 0)
+	call(t, p, "pid", nil)
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	want("after Close", 0, 0)
+}

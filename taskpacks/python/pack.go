@@ -127,6 +127,9 @@ func (p *Pack) Close() error {
 	return p.pool.Close()
 }
 
+// Workers returns how many processes the pack has: warm ones, and those that run a call.
+func (p *Pack) Workers() (idle, busy int) { return p.pool.Workers() }
+
 // Test runs the pack's own tests, the files test_*.py, under unittest. What they print goes to out as it comes. args are
 // passed to unittest: "-v", "-k", a pattern. The error says that tests failed; it is none that there are none.
 func (p *Pack) Test(ctx context.Context, out io.Writer, args ...string) error {
