@@ -38,7 +38,7 @@ func registerMetrics(r prometheus.Registerer, n *Node) {
 	gauge("pytasks_blob_bytes", "Size of the blobs on this node's disk, counted once a minute.", func() float64 { return float64(n.blobs.bytes.Load()) })
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "pytasks_build_info", Help: "Always 1; the labels say what is running.",
-		ConstLabels: prometheus.Labels{"version": buildVersion(), "goversion": runtime.Version(), "snapshot_format": fsm.SnapshotFormat},
+		ConstLabels: prometheus.Labels{"version": buildVersion(), "node": n.cfg.Name, "goversion": runtime.Version(), "snapshot_format": fsm.SnapshotFormat},
 	})
 	build.Set(1)
 	r.MustRegister(build, n.blobs.failures, &packCollector{n.packs})
