@@ -57,9 +57,6 @@ the environment over the file.`,
 		if err != nil {
 			return err
 		}
-		if err := n.ShowLibraries(); err != nil {
-			return errors.Join(err, n.Close())
-		}
 		reload := make(chan os.Signal, 1)
 		signal.Notify(reload, syscall.SIGHUP)
 		go func() { // as long as the process
@@ -110,9 +107,6 @@ func (c *cli) dev(ctx context.Context, cfg Config) error {
 	n, err := c.open(ctx, cfg)
 	if err != nil {
 		return err
-	}
-	if err := n.ShowLibraries(); err != nil {
-		return errors.Join(err, n.Close())
 	}
 	ctx, stop := context.WithCancelCause(ctx)
 	stopped := make(chan error, 1)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -43,7 +44,16 @@ func Main(packs ...taskpacks.Pack) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
-	open := func(ctx context.Context, cfg Config) (nodeProcess, error) { return New(ctx, cfg, packs...) }
+	open := func(ctx context.Context, cfg Config) (nodeProcess, error) {
+		n, err := New(ctx, cfg, packs...)
+		if err != nil {
+			return nil, err
+		}
+		if err := n.ShowLibraries(); err != nil { // this process has no other node
+			return nil, errors.Join(err, n.Close())
+		}
+		return n, nil
+	}
 	os.Exit(cliProgram{version: buildVersion(), open: open}.execute(ctx, os.Args[1:]))
 }
 
