@@ -110,6 +110,11 @@ func (c *call) reserve(limit int64) *problem {
 	if size < 0 {
 		size = limit
 	}
+	return c.hold(size)
+}
+
+// hold takes the room of so many bytes that will be in memory until the task is queued.
+func (c *call) hold(size int64) *problem {
 	ctx, cancel := c.bounded()
 	defer cancel()
 	if c.api.large.Acquire(ctx, size) != nil {

@@ -83,27 +83,10 @@ func (c *call) check(f *fields, n *fsm.New) *problem {
 		}
 		return p
 	}
-	spec, release, ok := a.Catalog.Spec(name)
-	if !ok {
-		return &problem{status: http.StatusNotFound, code: codeUnknownType, message: "task type " + name + " doesnt exist"}
-	}
-	if spec.Protected {
-		if p := c.protect(name); p != nil {
-			return p
-		}
-	} else if !c.who.MaySubmit(name) {
-		return &problem{status: http.StatusForbidden, code: codeForbidden, message: "submitting " + name + " needs the scope tasks:write, or the task in allowed_tasks"}
-	}
-	if err := spec.Check(f.args); err != nil {
-		p := &problem{status: http.StatusUnprocessableEntity, code: codeArgs, message: err.Error()}
-		var faults *taskpacks.FaultsError
-		if errors.As(err, &faults) {
-			p.faults = faults.Faults
-		}
+	spec, p := c.checkTask(name, f.args, n)
+	if p != nil {
 		return p
 	}
-	n.Type, n.Release = spec.Name, release
-	n.Args = f.args
 	if faults := f.options(n, spec); faults != nil {
 		return &problem{
 			status: http.StatusUnprocessableEntity, code: codeArgs,
@@ -111,6 +94,31 @@ func (c *call) check(f *fields, n *fsm.New) *problem {
 		}
 	}
 	return nil
+}
+
+// checkTask says whether the caller may run that type with these args, and fills in type, release and args.
+func (c *call) checkTask(name string, args []byte, n *fsm.New) (*taskpacks.Spec, *problem) {
+	spec, release, ok := c.api.Catalog.Spec(name)
+	if !ok {
+		return nil, &problem{status: http.StatusNotFound, code: codeUnknownType, message: "task type " + name + " doesnt exist"}
+	}
+	if spec.Protected {
+		if p := c.protect(name); p != nil {
+			return nil, p
+		}
+	} else if !c.who.MaySubmit(name) {
+		return nil, &problem{status: http.StatusForbidden, code: codeForbidden, message: "submitting " + name + " needs the scope tasks:write, or the task in allowed_tasks"}
+	}
+	if err := spec.Check(args); err != nil {
+		p := &problem{status: http.StatusUnprocessableEntity, code: codeArgs, message: err.Error()}
+		var faults *taskpacks.FaultsError
+		if errors.As(err, &faults) {
+			p.faults = faults.Faults
+		}
+		return nil, p
+	}
+	n.Type, n.Release, n.Args = spec.Name, release, args
+	return spec, nil
 }
 
 // member returns the value of a task's member by its name.

@@ -52,6 +52,7 @@ func TestPaths(t *testing.T) {
 		{"DELETE", "/task", 405, "GET, HEAD, OPTIONS, POST"},
 		{"GET", "/tasks/batch", 405, "OPTIONS, POST"},
 		{"GET", "/task/a/cancel", 405, "OPTIONS, POST"},
+		{"GET", "/task/a/retry", 405, "OPTIONS, POST"},
 		{"GET", "/nodes/a", 405, "DELETE, OPTIONS"},
 		{"PUT", "/ping", 405, "GET, HEAD, OPTIONS"},
 		{"OPTIONS", "/task", 200, "GET, HEAD, OPTIONS, POST"},

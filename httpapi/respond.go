@@ -20,6 +20,7 @@ const (
 	codeInternal    = "internal"
 	codeUnknown     = "unknown"
 	codeFinished    = "finished"
+	codeUnfinished  = "unfinished"
 	codeNotFound    = "not_found"
 	codeTimeout     = "timeout"
 	codeDiskFull    = "disk_full"

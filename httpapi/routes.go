@@ -28,6 +28,7 @@ func (a *api) routes() []route {
 		{http.MethodGet, "/task", reads, (*call).list, "List tasks, newest first"},
 		{http.MethodGet, "/task/:id", submits, (*call).get, "The state of a task, and its result; ?wait= waits for it"},
 		{http.MethodPost, "/task/:id/cancel", submits, (*call).cancel, "Revoke a task that is not finished"},
+		{http.MethodPost, "/task/:id/retry", submits, (*call).retry, "Queue a finished task anew, under a new id; ?wait= waits for its result"},
 		{http.MethodGet, "/task/:id/logs", submits, (*call).log, "What a task has printed; ?follow=1 goes on until it is finished"},
 		{http.MethodGet, "/tasks", submits, (*call).types, "The types of task that the cluster can run, with their args"},
 		{http.MethodPost, "/tasks/batch", submits, (*call).submitBatch, "Queue up to 10000 tasks, all or none"},

@@ -51,6 +51,11 @@ func (c *call) submit() {
 		return
 	}
 
+	c.queued(out, n.Type, wait)
+}
+
+// queued answers with a task that has just been queued, or with its result if that is there in time.
+func (c *call) queued(out *fsm.Outcome, typ string, wait time.Duration) {
 	id := out.Ids[0]
 	c.w.Header()["Location"] = []string{"/task/" + id}
 	if wait > 0 {
@@ -58,10 +63,10 @@ func (c *call) submit() {
 			return
 		}
 		// It is queued all the same, and the caller must have its id.
-		c.accepted(http.StatusAccepted, id, n.Type, out.Status)
+		c.accepted(http.StatusAccepted, id, typ, out.Status)
 		return
 	}
-	c.accepted(http.StatusOK, id, n.Type, out.Status)
+	c.accepted(http.StatusOK, id, typ, out.Status)
 }
 
 // accepted answers with a task that is queued.

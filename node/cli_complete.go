@@ -22,9 +22,21 @@ const (
 // completes has the shell propose for a command's first argument what the cluster has. Where the cluster does not
 // answer there is nothing to propose.
 func (c *cli) completes(cmd *cobra.Command, ask func(ctx context.Context, client *Client) ([]string, error)) *cobra.Command {
+	propose := c.completesAll(cmd, ask).ValidArgsFunction
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return propose(cmd, args, begun)
+	}
+	return cmd
+}
+
+// completesAll is completes for each argument of a command that takes many: what is given already is not proposed again.
+func (c *cli) completesAll(cmd *cobra.Command, ask func(ctx context.Context, client *Client) ([]string, error)) *cobra.Command {
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		client, err := c.client()
-		if len(args) > 0 || err != nil {
+		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		client.patience = 0
@@ -34,7 +46,10 @@ func (c *cli) completes(cmd *cobra.Command, ask func(ctx context.Context, client
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return slices.DeleteFunc(words, func(word string) bool { return !strings.HasPrefix(word, begun) }), cobra.ShellCompDirectiveNoFileComp
+		return slices.DeleteFunc(words, func(word string) bool {
+			name, _, _ := strings.Cut(word, "\t")
+			return !strings.HasPrefix(word, begun) || slices.Contains(args, name)
+		}), cobra.ShellCompDirectiveNoFileComp
 	}
 	return cmd
 }

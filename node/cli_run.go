@@ -133,15 +133,26 @@ func (c *cli) run(ctx context.Context, client *Client, task *submission, wait bo
 		}
 	}
 	switch {
+	case wait:
+		err = c.printEnd(t)
 	case c.json:
 		err = c.printJSON(t.raw)
-	case !wait:
+	default:
 		_, err = fmt.Fprintln(c.out, t.ID)
-	case t.Status == "SUCCESS":
-		err = c.printJSON(t.Result)
 	}
 	if err != nil || !wait {
 		return err
 	}
 	return t.failure()
+}
+
+// printEnd prints what there is to tell programs of a task that has ended: its result, if it has one, or with --json all of it.
+func (c *cli) printEnd(t *taskView) error {
+	switch {
+	case c.json:
+		return c.printJSON(t.raw)
+	case t.Status == "SUCCESS":
+		return c.printJSON(t.Result)
+	}
+	return nil
 }

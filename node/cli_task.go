@@ -3,7 +3,6 @@ package node
 import (
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -15,7 +14,8 @@ import (
 const listPage = 1000
 
 func (c *cli) taskCommand() *cobra.Command {
-	return group("task", "Look at tasks and cancel them", c.taskGetCommand(), c.taskListCommand(), c.taskLogsCommand(), c.taskCancelCommand())
+	return group("task", "Look at tasks, cancel them, queue them anew", c.taskGetCommand(), c.taskListCommand(), c.taskLogsCommand(),
+		c.taskCancelCommand(), c.taskRetryCommand())
 }
 
 func (c *cli) taskGetCommand() *cobra.Command {
@@ -44,13 +44,11 @@ func (c *cli) taskGetCommand() *cobra.Command {
 }
 
 func (c *cli) taskListCommand() *cobra.Command {
-	var status, kind, tag string
+	var want taskFilter
 	var limit int
 	var all bool
 	cmd := c.clientFlags(&cobra.Command{Use: "ls", Short: "List tasks, newest first", Args: exactly()})
-	cmd.Flags().StringVar(&status, "status", "", "only those in this state, such as PENDING")
-	cmd.Flags().StringVar(&kind, "type", "", "only those of this type")
-	cmd.Flags().StringVar(&tag, "tag", "", "only those with this tag")
+	want.flags(cmd)
 	cmd.Flags().IntVar(&limit, "limit", 50, "at most so many")
 	cmd.Flags().BoolVar(&all, "all", false, "all of them")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -61,12 +59,7 @@ func (c *cli) taskListCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		filter := url.Values{}
-		for key, value := range map[string]string{"status": strings.ToUpper(status), "type": kind, "tag": tag} {
-			if value != "" {
-				filter.Set(key, value)
-			}
-		}
+		filter := want.query()
 		show := c.taskLister()
 		for left, more := limit, true; more; {
 			size := listPage

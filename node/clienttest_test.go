@@ -115,6 +115,16 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, `{}`)
 	case strings.HasSuffix(path, "/cancel"):
 		answerError(w, http.StatusConflict, "finished", "the task is finished already: SUCCESS")
+	case strings.HasSuffix(path, "/retry"):
+		id := strings.TrimSuffix(strings.TrimPrefix(path, "/task/"), "/retry")
+		switch old := f.tasks[id]; {
+		case old == nil:
+			answerError(w, http.StatusNotFound, "not_found", "there is no task "+id)
+		case old.Done == "":
+			answerError(w, http.StatusConflict, "unfinished", "the task is not finished")
+		default:
+			f.answer(w, f.add(&fakeTask{Type: old.Type, Args: old.Args}, r.Header.Get("Idempotency-Key")), false)
+		}
 	default:
 		id := strings.TrimPrefix(path, "/task/")
 		if f.tasks[id] == nil {
@@ -174,12 +184,16 @@ func (f *fakeAPI) list(w http.ResponseWriter, r *http.Request) {
 	}
 	page := map[string]any{}
 	items := []*fakeTask{}
-	for i := len(f.order) - 1 - skip; i >= 0 && len(items) < limit; i-- {
-		items = append(items, f.tasks[f.order[i]])
+	at := len(f.order) - 1 - skip
+	for ; at >= 0 && len(items) < limit; at-- {
+		t := f.tasks[f.order[at]]
+		if status := r.URL.Query().Get("status"); status == "" || status == t.Status {
+			items = append(items, t)
+		}
 	}
 	page["items"] = items
-	if skip+len(items) < len(f.order) {
-		page["next_cursor"] = strconv.Itoa(skip + len(items))
+	if at >= 0 {
+		page["next_cursor"] = strconv.Itoa(len(f.order) - 1 - at)
 	}
 	json.NewEncoder(w).Encode(page)
 }
