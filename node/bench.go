@@ -178,7 +178,7 @@ func (c *cli) installLocal(ctx context.Context, client *Client, what string) err
 	if what == "" {
 		return nil
 	}
-	p, err := c.install(ctx, client, what, "", "")
+	p, err := c.install(ctx, client, what, "", "", nil)
 	if err != nil {
 		return err
 	}

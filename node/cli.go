@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -51,6 +52,9 @@ type cli struct {
 	addr  string // --addr
 	token string // --token
 	json  bool   // --json
+
+	every time.Duration // how often a screen is drawn anew, 0 = each second
+	asks  *Client       // of this command line, once it is needed
 }
 
 // usageError is a command line that cannot be meant.
@@ -152,7 +156,13 @@ func (c *cli) addrs() []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-func (c *cli) client() (*Client, error) { return c.clientOf(c.addrs()) }
+// client is the client of this command line, the same each time.
+func (c *cli) client() (client *Client, err error) {
+	if c.asks == nil {
+		c.asks, err = c.clientOf(c.addrs())
+	}
+	return c.asks, err
+}
 
 // clientOf returns a client for nodes at these addresses, with what the caller may do there.
 func (c *cli) clientOf(addrs []string) (*Client, error) {

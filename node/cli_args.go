@@ -19,6 +19,18 @@ func parseArgs(task string, declared map[string]*paramSchema, texts []string, st
 	args := map[string]json.RawMessage{}
 	fromStdin := ""
 	for _, text := range texts {
+		if text == "-" || strings.HasPrefix(text, "@") {
+			if text == "-" && fromStdin != "" {
+				return nil, usagef("-: standard input is read for %s already", fromStdin)
+			}
+			if text == "-" {
+				fromStdin = "all of the args"
+			}
+			if err := readObject(task, declared, text, stdin, args); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
 			return nil, usagef("%q is not NAME=VALUE, as in x=1", text)
@@ -45,6 +57,28 @@ func parseArgs(task string, declared map[string]*paramSchema, texts []string, st
 		}
 	}
 	return args, nil
+}
+
+// readObject reads a JSON object of args from a file, @FILE, or standard input, -, into args. Its values are left as they are.
+func readObject(task string, declared map[string]*paramSchema, from string, stdin io.Reader, args map[string]json.RawMessage) error {
+	text, err := fetchValue(from, stdin)
+	if err != nil {
+		return usagef("%s: %w", from, err)
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(text), &object); err != nil || object == nil {
+		return usagef(`%s: %s is not a JSON object of args, as in {"x": 1}`, from, abbreviate(text))
+	}
+	for name, value := range object {
+		if declared[name] == nil {
+			return usagef("%s: %s has no parameter %q; it has %s", from, task, name, parameterList(declared))
+		}
+		if _, twice := args[name]; twice {
+			return usagef("%s is given twice", name)
+		}
+		args[name] = value
+	}
+	return nil
 }
 
 // fetchValue resolves @FILE, @@TEXT and -. The last line break of a file is no part of

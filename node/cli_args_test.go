@@ -143,10 +143,26 @@ func TestParseArgs(t *testing.T) {
 	if got, err = parseArgs("p.main.f", declared, []string{"s=-"}, strings.NewReader("in\nput\n")); err != nil || string(got["s"]) != `"in\nput"` {
 		t.Errorf("standard input: got %s, %v, want its text without the last line break", got["s"], err)
 	}
+	whole := filepath.Join(t.TempDir(), "a=b.json")
+	if err := os.WriteFile(whole, []byte(`{"x": 12345678901234567890, "s": "t"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, texts := range [][]string{{"@" + whole, "l=[]"}, {"l=[]", "-"}} {
+		got, err := parseArgs("p.main.f", declared, texts, strings.NewReader(`{"x": 12345678901234567890, "s": "t"}`+"\n"))
+		if text, _ := json.Marshal(got); err != nil || string(text) != `{"l":[],"s":"t","x":12345678901234567890}` {
+			t.Errorf("%q: got %s, %v", texts, text, err)
+		}
+	}
 	for _, tt := range []struct {
 		texts []string
 		want  string
 	}{
+		{[]string{"x=1", "@" + whole}, "x is given twice"},
+		{[]string{"-"}, "-: \"1\" is not a JSON object"},
+		{[]string{"-", "-"}, "not a JSON object"},
+		{[]string{"s=-", "-"}, "read for s already"},
+		{[]string{"@" + file}, "not a JSON object"},
+		{[]string{"@/no/such/file"}, "no such file"},
 		{[]string{"x"}, "not NAME=VALUE"},
 		{[]string{"=1"}, "not NAME=VALUE"},
 		{[]string{"q=1"}, "no parameter \"q\"; it has l, s, x"},

@@ -42,7 +42,7 @@ what to do about it. The exit code is 1 if something is wrong.`,
 		health.judgeChecks(view.Node, checks)
 		fmt.Fprintln(c.out, strings.Join(health.said, "\n"))
 		for _, problem := range health.wrong {
-			fmt.Fprintln(c.out, "! "+problem)
+			fmt.Fprintln(c.out, c.paint(red, "! "+problem))
 		}
 		switch n := len(health.wrong); n {
 		case 0:
@@ -53,7 +53,7 @@ what to do about it. The exit code is 1 if something is wrong.`,
 			return fmt.Errorf("%d things are wrong with the cluster", n)
 		}
 	}
-	return cmd
+	return c.watches(cmd)
 }
 
 // health is what is said of a cluster.

@@ -28,7 +28,7 @@ func (c *cli) nodeListCommand() *cobra.Command {
 		if c.json {
 			return c.printJSON(view.raw)
 		}
-		table := newTable(c.out, "NAME", "ROLE", "STATUS", "RUNNING", "SLOTS", "HTTP", "PACKS", "VERSION")
+		table := c.table("NAME", "ROLE", "STATUS", "RUNNING", "SLOTS", "HTTP", "PACKS", "VERSION")
 		for _, n := range view.Nodes {
 			role, status := n.Role, n.Status
 			if n.Name == view.Leader {
@@ -37,10 +37,11 @@ func (c *cli) nodeListCommand() *cobra.Command {
 			status += n.drainWord()
 			slices.Sort(n.Packs)
 			table.row(n.Name, role, status, strconv.Itoa(n.Running), strconv.Itoa(n.Slots), n.HTTP, strings.Join(n.Packs, ","), n.Version)
+			table.mark(2, statusStyle(status))
 		}
 		return table.flush()
 	}
-	return cmd
+	return c.watches(cmd)
 }
 
 func (c *cli) nodeRemoveCommand() *cobra.Command {

@@ -87,7 +87,10 @@ they were queued for.`,
 			return err
 		}
 		client.patience = max(client.patience, 30*time.Second)
-		p, err := c.install(cmd.Context(), client, args[0], name, sum)
+		b := c.bar("installing " + args[0])
+		defer b.end()
+		p, err := c.install(cmd.Context(), client, args[0], name, sum, b)
+		b.end()
 		if err != nil {
 			return err
 		}
@@ -107,7 +110,7 @@ they were queued for.`,
 }
 
 // install sends a pack, or says where it is.
-func (c *cli) install(ctx context.Context, client *Client, what, name, sum string) (*httpapi.PackView, error) {
+func (c *cli) install(ctx context.Context, client *Client, what, name, sum string, b *bar) (*httpapi.PackView, error) {
 	info, err := os.Stat(what)
 	switch {
 	case strings.Contains(what, "://"):
@@ -137,7 +140,7 @@ func (c *cli) install(ctx context.Context, client *Client, what, name, sum strin
 		if err != nil {
 			return nil, err
 		}
-		return client.installArchive(ctx, body, archiveType(body), query)
+		return client.installArchive(ctx, body, archiveType(body), query, b.sending(what, len(body)))
 	}
 	m, err := taskpacks.ReadManifest(what, name, packdir.NameOf(folderName(what)))
 	if err != nil {
@@ -148,7 +151,7 @@ func (c *cli) install(ctx context.Context, client *Client, what, name, sum strin
 	if err := archive.Pack(&body, what); err != nil {
 		return nil, err
 	}
-	return client.installArchive(ctx, body.Bytes(), archiveType(body.Bytes()), query)
+	return client.installArchive(ctx, body.Bytes(), archiveType(body.Bytes()), query, b.sending(what, body.Len()))
 }
 
 func folderName(path string) string {
@@ -168,6 +171,9 @@ func archiveType(body []byte) string {
 
 // awaitNodes tells w of each node when it can run a pack, or why it cannot.
 func (c *cli) awaitNodes(ctx context.Context, client *Client, installed *httpapi.PackView, w io.Writer) error {
+	b := c.bar("waiting for the nodes")
+	defer b.end()
+	w = b.beside(w)
 	said := map[string]bool{}
 	for {
 		p, _, err := client.pack(ctx, installed.Name)
@@ -177,10 +183,10 @@ func (c *cli) awaitNodes(ctx context.Context, client *Client, installed *httpapi
 		if p.Release != installed.Release {
 			return nil // another one took its place
 		}
-		waiting := false
+		var waiting []string
 		for _, n := range p.Nodes {
 			if n.Status == "preparing" {
-				waiting = true
+				waiting = append(waiting, n.Name)
 				continue
 			}
 			if line := n.Name + " " + n.Status; !said[line] {
@@ -193,9 +199,10 @@ func (c *cli) awaitNodes(ctx context.Context, client *Client, installed *httpapi
 				}
 			}
 		}
-		if !waiting {
+		if len(waiting) == 0 {
 			return nil
 		}
+		b.tell(1-float64(len(waiting))/float64(len(p.Nodes)), "waiting for "+strings.Join(waiting, ", "))
 		if err := pause(ctx, spreadPause); err != nil {
 			return err
 		}
@@ -216,7 +223,7 @@ func (c *cli) packListCommand() *cobra.Command {
 		if c.json {
 			return c.printJSON(raw)
 		}
-		table := newTable(c.out, "NAME", "RELEASE", "KIND", "TASKS", "READY", "DESCRIPTION")
+		table := c.table("NAME", "RELEASE", "KIND", "TASKS", "READY", "DESCRIPTION")
 		for _, p := range packs {
 			ready := 0
 			for _, n := range p.Nodes {
@@ -232,7 +239,7 @@ func (c *cli) packListCommand() *cobra.Command {
 		}
 		return table.flush()
 	}
-	return cmd
+	return c.watches(cmd)
 }
 
 func (c *cli) packShowCommand() *cobra.Command {
@@ -255,7 +262,7 @@ func (c *cli) packShowCommand() *cobra.Command {
 }
 
 func (c *cli) showPack(p *httpapi.PackView) error {
-	table := newTable(c.out)
+	table := c.table()
 	table.row("name", p.Name)
 	table.row("version", p.Version)
 	table.row("kind", p.Kind)
@@ -267,6 +274,7 @@ func (c *cli) showPack(p *httpapi.PackView) error {
 	}
 	for _, n := range p.Nodes {
 		table.row("node", n.Name, n.Status+" "+n.Error)
+		table.mark(2, statusStyle(n.Status))
 	}
 	for _, r := range p.Releases {
 		mark := ""

@@ -19,7 +19,7 @@ import (
 
 // runOptions are the flags of `run`.
 type runOptions struct {
-	wait        bool
+	wait, logs  bool
 	timeout     time.Duration
 	priority    int
 	delay       time.Duration
@@ -32,15 +32,15 @@ type runOptions struct {
 func (c *cli) runCommand() *cobra.Command {
 	var o runOptions
 	cmd := c.clientFlags(&cobra.Command{
-		Use:   "run TYPE [NAME=VALUE...]",
+		Use:   "run TYPE [NAME=VALUE... | @FILE | -]",
 		Short: "Queue a task, and with --wait print its result",
 		Long: `Queue a task and print its id; with --wait, wait for its end and print its result as
-JSON. A task that fails leaves its error on stderr and exit code 1.
+JSON; meanwhile a terminal shows how far it is. A task that fails leaves its error on stderr and exit code 1.
 
 Values are read as the task declares them: x=1 is a number for an int and a text for
 a str, mode=fast one of a Literal or an Enum, at=2026-01-31 a datetime. Lists, dicts,
-dataclasses and, where it is easier, anything else are written as JSON. NAME=@FILE takes the value from a file, NAME=- from standard input; NAME=@@TEXT is a
-text that begins with @.`,
+dataclasses and, where it is easier, anything else are written as JSON. NAME=@FILE takes the value from a file, NAME=- from standard
+input; NAME=@@TEXT is a text that begins with @. @FILE or - alone is a JSON object of all of them.`,
 		Example: `  pytasks run test.main.add x=1 y=2 --wait
   pytasks run test.main.echo value='{"a": [1, 2]}' --delay 10s --tag night`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -52,6 +52,7 @@ text that begins with @.`,
 	})
 	flags := cmd.Flags()
 	flags.BoolVar(&o.wait, "wait", false, "wait for the result and print it")
+	flags.BoolVar(&o.logs, "logs", false, "with --wait: what the task prints, on stderr, while it runs")
 	flags.DurationVar(&o.timeout, "timeout", 0, "end an attempt that runs longer")
 	flags.IntVar(&o.priority, "priority", 5, "0 to 9, higher first")
 	flags.DurationVar(&o.delay, "delay", 0, "start it no sooner than after this time")
@@ -60,6 +61,9 @@ text that begins with @.`,
 	flags.StringArrayVar(&o.tags, "tag", nil, "a tag; may be repeated")
 	flags.IntVar(&o.maxAttempts, "max-attempts", 0, "try it again until it was tried so often")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if o.logs && !o.wait {
+			return usagef("--logs goes with --wait; `pytasks task logs -f ID` shows what a task prints later")
+		}
 		task := &submission{Type: args[0], ID: o.id, ETA: o.eta, Tags: o.tags}
 		if flags.Changed("priority") {
 			task.Priority = &o.priority
@@ -80,7 +84,7 @@ text that begins with @.`,
 		if err := c.readArgs(cmd.Context(), client, task, args[1:]); err != nil {
 			return err
 		}
-		return c.run(cmd.Context(), client, task, o.wait)
+		return c.run(cmd.Context(), client, task, &o)
 	}
 	return c.completes(cmd, completeTypes)
 }
@@ -122,25 +126,23 @@ func (c *cli) schemaOf(ctx context.Context, client *Client, kind string) (json.R
 }
 
 // run queues a task and prints what the caller asked for.
-func (c *cli) run(ctx context.Context, client *Client, task *submission, wait bool) error {
+func (c *cli) run(ctx context.Context, client *Client, task *submission, o *runOptions) error {
 	t, err := client.submit(ctx, task, rand.Text())
 	if err != nil {
 		return err
 	}
-	if id := t.ID; wait { // asked for on its own, so that the id is known whatever happens meanwhile
-		if t, err = client.await(ctx, id); err != nil {
-			return fmt.Errorf("wait for task %s, which goes on: %w", id, err)
+	if !o.wait {
+		if c.json {
+			return c.printJSON(t.raw)
 		}
+		_, err := fmt.Fprintln(c.out, t.ID)
+		return err
 	}
-	switch {
-	case wait:
-		err = c.printEnd(t)
-	case c.json:
-		err = c.printJSON(t.raw)
-	default:
-		_, err = fmt.Fprintln(c.out, t.ID)
+	id := t.ID // asked for on its own, so that the id is known whatever happens meanwhile
+	if t, err = c.await(ctx, client, id, o.logs); err != nil {
+		return fmt.Errorf("wait for task %s, which goes on: %w", id, err)
 	}
-	if err != nil || !wait {
+	if err := c.printEnd(t); err != nil {
 		return err
 	}
 	return t.failure()

@@ -15,8 +15,12 @@ import (
 	"pytasks/cluster/secret"
 )
 
-// rotatePause is how often `secret rotate` asks how far the nodes are.
-const rotatePause = 500 * time.Millisecond
+const (
+	// rotatePause is how often `secret rotate` asks how far the nodes are.
+	rotatePause = 500 * time.Millisecond
+	// rotationPhases is how many steps a change of the secret has.
+	rotationPhases = 2
+)
 
 func (c *cli) secretCommand() *cobra.Command {
 	return group("secret", "Make the secret that the nodes of a cluster share, and change it",
@@ -129,6 +133,9 @@ one, that is not enough: see SECURITY.md.`,
 
 // awaitRotation waits until all nodes use the new secret, and says what it waits for.
 func (c *cli) awaitRotation(ctx context.Context, client *Client, id string) error {
+	b := c.bar("waiting for the nodes")
+	defer b.end()
+	errs := b.beside(c.err)
 	said := ""
 	for {
 		r, err := client.rotation(ctx)
@@ -136,11 +143,14 @@ func (c *cli) awaitRotation(ctx context.Context, client *Client, id string) erro
 			return err
 		}
 		if r.Phase == 0 {
-			_, err := fmt.Fprintf(c.err, "all nodes use the secret %s now\n", id)
+			_, err := fmt.Fprintf(errs, "all nodes use the secret %s now\n", id)
 			return err
 		}
 		if waits := strings.Join(r.WaitsFor, ", "); waits != "" && waits != said {
-			fmt.Fprintf(c.err, "waiting for %s\n", waits)
+			if b == nil {
+				fmt.Fprintf(errs, "waiting for %s\n", waits)
+			}
+			b.tell(float64(r.Phase-1)/rotationPhases, "waiting for "+waits)
 			said = waits
 		}
 		if err := pause(ctx, rotatePause); err != nil {

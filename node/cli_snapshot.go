@@ -61,7 +61,7 @@ passwords, and the keys of tokens, sealed with the cluster's secret. Its mode is
 		var size int64
 		err = client.snapshot(cmd.Context(), func(body io.Reader) error {
 			began = true
-			head, size, err = c.follow(io.TeeReader(body, out))
+			head, size, err = c.verify(io.TeeReader(body, out))
 			return err
 		})
 		switch {
@@ -102,8 +102,8 @@ func (c *cli) saidSaved(file string, head *backup.Header, size int64) error {
 	return err
 }
 
-// follow reads a snapshot to its end, verifies it, and shows how far it is on a terminal.
-func (c *cli) follow(r io.Reader) (head backup.Header, size int64, err error) {
+// verify reads a snapshot to its end, verifies it, and shows how far it is on a terminal.
+func (c *cli) verify(r io.Reader) (head backup.Header, size int64, err error) {
 	in, err := backup.NewReader(r)
 	if err != nil {
 		return head, 0, err

@@ -14,7 +14,7 @@ import (
 const listPage = 1000
 
 func (c *cli) taskCommand() *cobra.Command {
-	return group("task", "Look at tasks, cancel them, queue them anew", c.taskGetCommand(), c.taskListCommand(), c.taskLogsCommand(),
+	return group("task", "Look at tasks, cancel them, queue them anew", c.taskGetCommand(), c.taskListCommand(), c.taskWatchCommand(), c.taskLogsCommand(),
 		c.taskCancelCommand(), c.taskRetryCommand())
 }
 
@@ -80,7 +80,7 @@ func (c *cli) taskListCommand() *cobra.Command {
 		}
 		return nil
 	}
-	return cmd
+	return c.watches(cmd)
 }
 
 func (c *cli) taskLogsCommand() *cobra.Command {
@@ -129,7 +129,7 @@ func (c *cli) showTask(t *taskView) error {
 	if p := t.Progress; p != nil {
 		progress = fmt.Sprintf("%.0f%% %s", 100*p.Fraction, p.Text)
 	}
-	table := newTable(c.out)
+	table := c.table()
 	for _, line := range [][2]string{
 		{"id", t.ID},
 		{"type", t.Type},
@@ -148,6 +148,9 @@ func (c *cli) showTask(t *taskView) error {
 	} {
 		if line[1] != "" {
 			table.row(line[:]...)
+			if line[0] == "status" {
+				table.mark(1, statusStyle(t.Status))
+			}
 		}
 	}
 	for _, past := range t.Attempts {
@@ -180,10 +183,11 @@ func (c *cli) taskLister() func(page []*taskView, last bool) error {
 			return c.printList(raws, &first, last)
 		}
 	}
-	table := newTable(c.out, "ID", "TYPE", "STATUS", "ATTEMPT", "NODE", "CREATED", "TOOK")
+	table := c.table("ID", "TYPE", "STATUS", "ATTEMPT", "NODE", "CREATED", "TOOK")
 	return func(page []*taskView, _ bool) error {
 		for _, t := range page {
 			table.row(t.ID, t.Type, t.Status, optionalCount(t.Attempt), t.Node, localTime(t.CreatedAt), took(t))
+			table.mark(2, statusStyle(t.Status))
 		}
 		return table.flush()
 	}

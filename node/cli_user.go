@@ -79,7 +79,7 @@ func (c *cli) userListCommand() *cobra.Command {
 		if c.json {
 			return c.printJSON(raw)
 		}
-		table := newTable(c.out, "NAME", "SCOPES", "PROTECTED TASKS", "SINCE")
+		table := c.table("NAME", "SCOPES", "PROTECTED TASKS", "SINCE")
 		for _, u := range users {
 			table.row(u.Name, strings.Join(u.Scopes, ","), strings.Join(u.AllowedTasks, ","), u.CreatedAt)
 		}
@@ -218,7 +218,7 @@ func (c *cli) keysListCommand() *cobra.Command {
 		if c.json {
 			return c.printJSON(raw)
 		}
-		table := newTable(c.out, "ID", "ALGORITHM", "SINCE", "USE")
+		table := c.table("ID", "ALGORITHM", "SINCE", "USE")
 		for _, k := range keys {
 			use := "verifies until " + k.VerifyUntil
 			if k.Signs {

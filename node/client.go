@@ -87,6 +87,7 @@ type request struct {
 	kind         string        // content type of body; "" = JSON
 	work         time.Duration // how long the node may take beside that; 0 = hardly any
 	again        bool          // doing it twice does no harm
+	sent         func(int)     // is told how much of body has been read to be sent, from the beginning each time; nil = nobody is
 }
 
 // Options say which nodes a Client speaks to, and as whom.
@@ -181,6 +182,12 @@ func (c *Client) try(ctx context.Context, base string, r request) (*reply, error
 	if err != nil {
 		return nil, err
 	}
+	if r.sent != nil && len(r.body) > 0 {
+		req.GetBody = func() (io.ReadCloser, error) {
+			return io.NopCloser(&countedReader{bytes.NewReader(r.body), len(r.body), r.sent}), nil
+		}
+		req.Body, _ = req.GetBody()
+	}
 	if r.body != nil {
 		req.Header.Set("Content-Type", cmp.Or(r.kind, "application/json"))
 	}
@@ -201,6 +208,19 @@ func (c *Client) try(ctx context.Context, base string, r request) (*reply, error
 		return nil, readAPIError(base, resp, body)
 	}
 	return &reply{resp.StatusCode, body}, nil
+}
+
+// countedReader tells how much of a body has been read.
+type countedReader struct {
+	body *bytes.Reader
+	size int
+	sent func(int)
+}
+
+func (r *countedReader) Read(p []byte) (int, error) {
+	n, err := r.body.Read(p)
+	r.sent(r.size - r.body.Len())
+	return n, err
 }
 
 // repeatable reports whether a request may be sent twice.

@@ -39,10 +39,10 @@ func (c *Client) pack(ctx context.Context, name string) (*httpapi.PackView, json
 	return p, raw, err
 }
 
-// installArchive installs a pack whose archive is body, of that content type.
-func (c *Client) installArchive(ctx context.Context, body []byte, kind string, query url.Values) (*httpapi.PackView, error) {
+// installArchive installs a pack whose archive is body, of that content type. sent is told how much of it is on its way.
+func (c *Client) installArchive(ctx context.Context, body []byte, kind string, query url.Values, sent func(int)) (*httpapi.PackView, error) {
 	return c.packCall(ctx, request{
-		method: http.MethodPost, path: "/packs", query: query, body: body, kind: kind, work: installWork, again: true,
+		method: http.MethodPost, path: "/packs", query: query, body: body, kind: kind, work: installWork, again: true, sent: sent,
 	})
 }
 

@@ -73,6 +73,8 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch path := r.URL.Path; {
 	case path == "/ping":
 		fmt.Fprintln(w, `{"status": "online"}`)
+	case path == "/readyz":
+		fmt.Fprintln(w, "[+]leader ok")
 	case path == "/packs/test":
 		fmt.Fprintln(w, `{"name": "test", "tasks": [
 			{"type": "test.main.add", "schema": {"properties": {"x": {"type": "integer"}, "y": {"type": "integer"}}}},

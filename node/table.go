@@ -1,39 +1,81 @@
 package node
 
 import (
-	"fmt"
 	"io"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 )
 
 // table lays out rows of cells in columns for people.
-type table struct{ w *tabwriter.Writer }
+type table struct {
+	w       io.Writer
+	colours bool
+	rows    [][]cell
+	widths  []int // of the columns; they do not shrink from one flush to the next
+}
+
+type cell struct {
+	text  string
+	style style
+}
 
 // newTable begins a table with a heading, or without one.
 func newTable(w io.Writer, heading ...string) *table {
-	t := &table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
+	t := &table{w: w}
 	if len(heading) > 0 {
 		t.row(heading...)
+		for i := range heading {
+			t.mark(i, faint)
+		}
 	}
 	return t
 }
 
 // row adds a line. An empty cell is shown as a dash, and a line break in one as a blank.
-func (t *table) row(cells ...string) {
-	for i, cell := range cells {
-		if cell = strings.Join(strings.Fields(cell), " "); cell == "" {
-			cell = "-"
+func (t *table) row(texts ...string) {
+	var cells []cell
+	for _, text := range texts {
+		if text = printable(strings.Join(strings.Fields(text), " ")); text == "" {
+			text = "-"
 		}
-		cells[i] = cell
+		cells = append(cells, cell{text, plain})
 	}
-	fmt.Fprintln(t.w, strings.Join(cells, "\t"))
+	t.rows = append(t.rows, cells)
 }
 
-// flush prints the table.
-func (t *table) flush() error { return t.w.Flush() }
+// mark gives a cell of the last row a style, where the table is in colours.
+func (t *table) mark(column int, s style) { t.rows[len(t.rows)-1][column].style = s }
+
+// flush prints the rows since the last one. What stands last in its row makes no column wider.
+func (t *table) flush() error {
+	for _, row := range t.rows {
+		for i, cell := range row[:len(row)-1] {
+			if i == len(t.widths) {
+				t.widths = append(t.widths, 0)
+			}
+			t.widths[i] = max(t.widths[i], utf8.RuneCountInString(cell.text))
+		}
+	}
+	var text strings.Builder
+	for _, row := range t.rows {
+		for i, cell := range row {
+			if t.colours {
+				text.WriteString(cell.style.on(cell.text))
+			} else {
+				text.WriteString(cell.text)
+			}
+			if i < len(row)-1 {
+				text.WriteString(strings.Repeat(" ", t.widths[i]-utf8.RuneCountInString(cell.text)+2))
+			}
+		}
+		text.WriteByte('\n')
+	}
+	t.rows = nil
+	_, err := io.WriteString(t.w, text.String())
+	return err
+}
 
 // localTime is an RFC 3339 time on this machine's clock, to the second, for people.
 func localTime(text string) string {

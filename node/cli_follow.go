@@ -1,0 +1,167 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// followStep is how often a task that is followed is looked at; its end is told at once.
+const followStep = 500 * time.Millisecond
+
+func (c *cli) taskWatchCommand() *cobra.Command {
+	logs := false
+	cmd := c.clientFlags(&cobra.Command{
+		Use:   "watch ID",
+		Short: "Follow a task until it ends",
+		Long: `Follow a task until it ends: a line for each change of its state, and of how far it says it is; with --json
+one line of JSON each time. The exit code is that of the task: 0 if it succeeded, 1 if not.`,
+		Args: exactly("ID"),
+	})
+	cmd.Flags().BoolVar(&logs, "logs", false, "print what the task prints, too; its states go to stderr then")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		client, err := c.client()
+		if err != nil {
+			return err
+		}
+		b := c.bar("waiting for the task")
+		defer b.end()
+		states, log := c.out, io.Writer(nil)
+		switch {
+		case logs && c.json:
+			log = b.beside(c.err)
+		case logs:
+			states, log = c.err, b.beside(c.out)
+		}
+		colours := c.colours(states)
+		states = b.beside(states)
+		t, err := c.follow(cmd.Context(), client, args[0], log, func(t *taskView) error {
+			b.tell(t.progress())
+			if c.json {
+				_, err := fmt.Fprintf(states, "%s\n", compact(t.raw))
+				return err
+			}
+			if b != nil && t.Progress != nil { // which the bar shows
+				return nil
+			}
+			_, err := fmt.Fprintln(states, time.Now().Format(time.TimeOnly), stateLine(t, colours))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		b.end()
+		if !c.json && t.Status == "SUCCESS" {
+			fmt.Fprintln(states, "result", string(t.Result))
+		}
+		return t.failure()
+	}
+	return c.completes(cmd, completeIDs)
+}
+
+// stateLine says in what state a task is: STARTED, attempt 1 on n2, 40% halfway.
+func stateLine(t *taskView, colours bool) string {
+	line := t.Status
+	if colours {
+		line = statusStyle(t.Status).on(line)
+	}
+	switch {
+	case t.finished():
+		if d := took(t); d != "" {
+			line += " after " + d
+		}
+	case t.Attempt > 0:
+		line += fmt.Sprintf(", attempt %d on %s", t.Attempt, cmp.Or(t.Node, "a node"))
+	}
+	if t.Status == "STARTED" && t.Progress != nil {
+		line += fmt.Sprintf(", %.0f%% %s", 100*t.Progress.Fraction, printable(t.Progress.Text))
+	}
+	return line
+}
+
+// progress is how far a task is, for a bar.
+func (t *taskView) progress() (fraction float64, what string) {
+	what = t.Status
+	if t.Status == "STARTED" && t.Node != "" {
+		what = "running on " + t.Node
+	}
+	if t.Status != "STARTED" || t.Progress == nil {
+		return unknown, what
+	}
+	if t.Progress.Text != "" {
+		what = t.Progress.Text
+	}
+	return t.Progress.Fraction, what
+}
+
+// await returns a task when it has ended. Meanwhile a terminal shows how far it is, and with logs what it prints.
+func (c *cli) await(ctx context.Context, client *Client, id string, logs bool) (*taskView, error) {
+	b := c.bar("waiting for the task")
+	defer b.end()
+	if b == nil && !logs {
+		return client.await(ctx, id)
+	}
+	var log io.Writer
+	if logs {
+		log = b.beside(c.err)
+	}
+	return c.follow(ctx, client, id, log, func(t *taskView) error {
+		b.tell(t.progress())
+		return nil
+	})
+}
+
+// follow tells of each change of a task until it has ended, and returns it then. What the task prints goes to log, nil = nowhere;
+// all of it is there when follow returns, unless it breaks off, which is said there.
+func (c *cli) follow(ctx context.Context, client *Client, id string, log io.Writer, each func(*taskView) error) (*taskView, error) {
+	var logging sync.WaitGroup
+	logCtx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		logging.Wait()
+	}()
+	follow := sync.OnceFunc(func() { // once it is known that there is such a task
+		logging.Go(func() {
+			if err := client.log(logCtx, id, true, log); err != nil && logCtx.Err() == nil {
+				fmt.Fprintf(log, "pytasks: %v\n", err)
+			}
+		})
+	})
+	t, err := client.follow(ctx, id, func(t *taskView) error {
+		if log != nil {
+			follow()
+		}
+		return each(t)
+	})
+	if err == nil {
+		logging.Wait()
+	}
+	return t, err
+}
+
+// follow tells of a task, and of each change of its state and of how far it is, until it has ended.
+func (c *Client) follow(ctx context.Context, id string, each func(*taskView) error) (*taskView, error) {
+	seen, wait := "", time.Duration(0)
+	for {
+		t, err := c.task(ctx, id, wait)
+		if err != nil {
+			return nil, err
+		}
+		fraction, what := t.progress()
+		if now := fmt.Sprintf("%s %d %s %.2f %s", t.Status, t.Attempt, t.Node, fraction, what); now != seen {
+			seen = now
+			if err := each(t); err != nil {
+				return nil, err
+			}
+		}
+		if t.finished() {
+			return t, nil
+		}
+		wait = min(followStep+time.Duration(len(t.raw)>>20)*time.Second, waitStep) // large args come each time
+	}
+}
