@@ -11,7 +11,7 @@ import (
 
 func (c *cli) nodeCommand() *cobra.Command {
 	return group("node", "Look at the nodes of the cluster, drain them, and remove lost ones",
-		c.nodeListCommand(), c.nodeDrainCommand(), c.nodeResumeCommand(), c.nodeRemoveCommand())
+		c.nodeListCommand(), c.nodeHealthCommand(), c.nodeDrainCommand(), c.nodeResumeCommand(), c.nodeRemoveCommand())
 }
 
 func (c *cli) nodeListCommand() *cobra.Command {

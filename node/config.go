@@ -18,6 +18,11 @@ type Config struct {
 	// DataDir is the folder of the node's log, state and identity; it is made if it
 	// is absent. Default: see defaultDataDir.
 	DataDir string
+	// DataPool is a folder of data directories, shared by nodes of one machine that are all
+	// told the same, as the replicas of a container are: the node takes the first of Name-1,
+	// Name-2, ... in it that no other node uses, in place of DataDir, and has its name.
+	// Default: none.
+	DataPool string
 	// HTTP is the host:port of the REST API. Default 127.0.0.1:8080; port 0 picks a free one.
 	HTTP string
 	// Gossip is the host:port, TCP and UDP, on which members find each other. Default

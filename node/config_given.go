@@ -55,7 +55,7 @@ func CheckPrivate(path string) error {
 	if err != nil {
 		return err
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); !secret.Private(info) {
 		want := fs.FileMode(0o600)
 		if info.IsDir() {
 			want = 0o700

@@ -25,6 +25,7 @@ func configOptions() []configOption {
 	return []configOption{
 		{"name", "WORKER_NAME", "name of this node, unique in the cluster", func(c *Config) any { return &c.Name }},
 		{"data-dir", "", "folder of the node's log, state and identity", func(c *Config) any { return &c.DataDir }},
+		{"data-pool", "", "folder in which a node takes the first free data directory, NAME-1, NAME-2, ..., and its name", func(c *Config) any { return &c.DataPool }},
 		{"http", "", "host:port of the REST API", func(c *Config) any { return &c.HTTP }},
 		{"gossip", "", "host:port on which nodes find each other", func(c *Config) any { return &c.Gossip }},
 		{"cluster", "", "host:port of calls between nodes", func(c *Config) any { return &c.Cluster }},

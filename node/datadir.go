@@ -21,6 +21,9 @@ type identity struct {
 	Boot uint64 `json:"boot"` // counts the starts
 }
 
+// errDirUsed is that of a directory which another process has locked.
+var errDirUsed = errors.New("is used by another process")
+
 // dataDir is a node's data directory, locked against a second process.
 type dataDir struct {
 	path string
@@ -75,7 +78,10 @@ func lockDir(path string) (*os.File, error) {
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = lock.Close()
-		return nil, fmt.Errorf("data directory %s is used by another process: stop that one, or give this node another --data-dir", path)
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock data directory %s: %w", path, err)
+		}
+		return nil, fmt.Errorf("data directory %s %w: stop that one, or give this node another --data-dir", path, errDirUsed)
 	}
 	return lock, nil
 }

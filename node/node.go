@@ -77,6 +77,10 @@ func New(ctx context.Context, cfg Config, packs ...taskpacks.Pack) (*Node, error
 
 // newNode is New on a given host, of a valid configuration.
 func newNode(ctx context.Context, cfg Config, on host, packs ...taskpacks.Pack) (_ *Node, err error) {
+	dir, err := claimDataDir(&cfg)
+	if err != nil {
+		return nil, err
+	}
 	n := &Node{cfg: cfg, host: on, log: newLogger(cfg, on.logs), fatal: make(chan error, 1), closed: make(chan struct{})}
 	n.draining, n.drain = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
@@ -93,13 +97,19 @@ func newNode(ctx context.Context, cfg Config, on host, packs ...taskpacks.Pack) 
 	if err != nil {
 		return nil, fmt.Errorf("task packs: %w", err)
 	}
+	if dir != nil {
+		n.onClose(dir.Close)
+	}
 	if n.disk, err = openDisk(cfg.DataDir, cfg.MinFreeDisk, on.free, n.log.With("component", "disk")); err != nil {
 		return nil, err
 	}
-	if n.dir, err = openDataDir(cfg.DataDir); err != nil {
-		return nil, err
+	if dir == nil {
+		if dir, err = openDataDir(cfg.DataDir); err != nil {
+			return nil, err
+		}
+		n.onClose(dir.Close)
 	}
-	n.onClose(n.dir.Close)
+	n.dir = dir
 
 	if err := n.openHTTP(); err != nil {
 		return nil, err

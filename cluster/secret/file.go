@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // maxFile is the largest file of secrets, in bytes.
@@ -40,6 +42,19 @@ func ReadFile(path string) ([]Secret, error) {
 	return all, nil
 }
 
+// Private reports whether nobody else on the machine can read a file, or change it. A group may read one that is root's if this
+// process is not: who hands secrets to a service, as systemd, Kubernetes and packages of Debian do, chooses its group for that.
+func Private(info fs.FileInfo) bool { return private(info, os.Geteuid()) }
+
+func private(info fs.FileInfo, uid int) bool {
+	others := info.Mode().Perm() & 0o077
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if ok && stat.Uid == 0 && uid != 0 && info.Mode().IsRegular() {
+		others &^= 0o040
+	}
+	return others == 0
+}
+
 // readPrivate reads a file that nobody else on the machine can read.
 func readPrivate(path string) ([]byte, error) {
 	f, err := os.Open(path)
@@ -54,7 +69,7 @@ func readPrivate(path string) ([]byte, error) {
 	switch mode := info.Mode(); {
 	case !mode.IsRegular():
 		return nil, fmt.Errorf("%s is not a file", path)
-	case mode.Perm()&0o077 != 0:
+	case !Private(info):
 		return nil, fmt.Errorf("%s has the mode %04o, so that others on this machine can read it: chmod 0600 %[1]s", path, mode.Perm())
 	case info.Size() > maxFile:
 		return nil, fmt.Errorf("%s has %d bytes, %d at most", path, info.Size(), maxFile)
