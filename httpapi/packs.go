@@ -80,10 +80,18 @@ type PackTask struct {
 	Schema      json.RawMessage `json:"schema"` // of the args, JSON Schema 2020-12
 }
 
+// How far a node is with a release.
+const (
+	PackReady      = "ready"
+	PackPreparing  = "preparing"
+	PackFailed     = "failed"
+	PackIneligible = "ineligible" // it can never run it
+)
+
 // PackNode is how far one node is with a release.
 type PackNode struct {
 	Name   string `json:"name"`
-	Status string `json:"status"` // ready, preparing, failed, or ineligible where it can never run it
+	Status string `json:"status"` // PackReady or one of those beside it
 	Error  string `json:"error,omitempty"`
 }
 

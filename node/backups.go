@@ -138,7 +138,7 @@ func (b *backups) Run(ctx context.Context, ready func() bool) {
 	again := backupAgain
 	wait := b.first()
 	for {
-		if pause(ctx, wait) != nil {
+		if sleep(ctx, wait) != nil {
 			return
 		}
 		if !ready() {
@@ -215,7 +215,7 @@ func (b *backups) room() error {
 	}
 	if need := b.need(); free-need < b.floor {
 		return fmt.Errorf("a backup may take %s, and of the %s that are free in %s %s are to stay free (--min-free-disk): free some, keep fewer backups (--backup-keep) or name a folder on another disk (--backup-dir)",
-			roundSize(need), roundSize(free), b.dir, roundSize(b.floor))
+			RoundSize(need), RoundSize(free), b.dir, RoundSize(b.floor))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"pytasks/fsm"
+	"pytasks/httpapi"
 	"pytasks/taskpacks"
 )
 
@@ -111,7 +112,7 @@ func packKeys(log *slog.Logger) func(*fsm.Node) []string {
 			switch {
 			case p.Release == "":
 				keys = append(keys, p.Name)
-			case p.Status == packReady:
+			case p.Status == httpapi.PackReady:
 				keys = append(keys, p.Name+"@"+p.Release)
 			}
 		}

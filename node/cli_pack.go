@@ -185,7 +185,7 @@ func (c *cli) awaitNodes(ctx context.Context, client *Client, installed *httpapi
 		}
 		var waiting []string
 		for _, n := range p.Nodes {
-			if n.Status == "preparing" {
+			if n.Status == httpapi.PackPreparing {
 				waiting = append(waiting, n.Name)
 				continue
 			}
@@ -227,7 +227,7 @@ func (c *cli) packListCommand() *cobra.Command {
 		for _, p := range packs {
 			ready := 0
 			for _, n := range p.Nodes {
-				if n.Status == "ready" {
+				if n.Status == httpapi.PackReady {
 					ready++
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"pytasks/httpapi"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -36,11 +37,11 @@ func statusStyle(status string) style {
 	word, _, _ := strings.Cut(status, ",")
 	word, _, _ = strings.Cut(word, " ")
 	switch {
-	case word == "SUCCESS" || status == "alive" || word == packReady:
+	case word == "SUCCESS" || status == "alive" || word == httpapi.PackReady:
 		return green
 	case word == "FAILURE" || word == "failed":
 		return red
-	case word == "STARTED" || word == "RETRY" || word == "alive" || word == packPreparing: // alive, but something
+	case word == "STARTED" || word == "RETRY" || word == "alive" || word == httpapi.PackPreparing: // alive, but something
 		return yellow
 	case word == "REVOKED" || word == "left":
 		return faint

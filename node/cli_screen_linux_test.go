@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"pytasks/httpapi"
 	"strings"
 	"testing"
 	"time"
@@ -199,13 +200,13 @@ func TestInstallShows(t *testing.T) {
 			sized, _ = io.Copy(io.Discard, r.Body)
 			fmt.Fprint(w, `{"name": "big", "version": "1", "release": "1+a"}`)
 		case r.URL.Path == "/packs/big":
-			status := packPreparing
+			status := httpapi.PackPreparing
 			select {
 			case <-ready:
-				status = packReady
+				status = httpapi.PackReady
 			default:
 			}
-			fmt.Fprintf(w, `{"name": "big", "release": "1+a", "nodes": [{"name": "n1", "status": %q}, {"name": "n2", "status": %q}]}`, packReady, status)
+			fmt.Fprintf(w, `{"name": "big", "release": "1+a", "nodes": [{"name": "n1", "status": %q}, {"name": "n2", "status": %q}]}`, httpapi.PackReady, status)
 		default:
 			return false
 		}

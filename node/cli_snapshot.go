@@ -98,7 +98,7 @@ func (c *cli) saidSaved(file string, head *backup.Header, size int64) error {
 			backup.Header
 		}{file, size, *head})
 	}
-	_, err := fmt.Fprintf(c.out, "%s holds the cluster as it was at log index %d: %s, %s\n", file, head.Index, roundSize(size), count(head.Blobs, "blob"))
+	_, err := fmt.Fprintf(c.out, "%s holds the cluster as it was at log index %d: %s, %s\n", file, head.Index, RoundSize(size), count(head.Blobs, "blob"))
 	return err
 }
 
@@ -123,7 +123,7 @@ func (c *cli) verify(r io.Reader) (head backup.Header, size int64, err error) {
 		for err == nil {
 			_, err = in.Read(buf)
 			if now := time.Now(); shown && now.After(next) {
-				fmt.Fprintf(c.err, "\r\x1b[K%s of %s", roundSize(in.Offset()), roundSize(max(head.Total(), in.Offset())))
+				fmt.Fprintf(c.err, "\r\x1b[K%s of %s", RoundSize(in.Offset()), RoundSize(max(head.Total(), in.Offset())))
 				next = now.Add(250 * time.Millisecond)
 			}
 		}
@@ -206,7 +206,7 @@ func (c *cli) printInspected(in *inspected) error {
 	t.row("written", fmt.Sprintf("%s by node %s, pytasks %s", in.Time.Format(time.RFC3339), in.Node, in.Release))
 	t.row("cluster", in.Cluster)
 	t.row("log", fmt.Sprintf("index %d, term %d", in.Index, in.Term))
-	t.row("size", fmt.Sprintf("%s, of which the state has %s", roundSize(in.Size), roundSize(in.StateBytes)))
+	t.row("size", fmt.Sprintf("%s, of which the state has %s", RoundSize(in.Size), RoundSize(in.StateBytes)))
 	by, all := tasksBy(in.State)
 	var parts []string
 	for s := fsm.Status_SCHEDULED; s <= fsm.Status_REVOKED; s++ {
@@ -222,7 +222,7 @@ func (c *cli) printInspected(in *inspected) error {
 	t.row("packs", strings.Join(parts, ", "))
 	t.row("users", strconv.Itoa(len(in.State.Users)))
 	t.row("nodes", strconv.Itoa(in.State.Nodes))
-	blobs := fmt.Sprintf("%d, %s", in.Blobs, roundSize(in.BlobBytes))
+	blobs := fmt.Sprintf("%d, %s", in.Blobs, RoundSize(in.BlobBytes))
 	if in.MissingBlobs > 0 {
 		blobs += fmt.Sprintf("; %d more are missing, as no node had them", in.MissingBlobs)
 	}
@@ -284,12 +284,4 @@ as cluster %s had them on %s.
 		return err
 	}
 	return cmd
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -10,9 +10,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// listPage is how many tasks are asked for at once, the most that a node gives.
-const listPage = 1000
-
 func (c *cli) taskCommand() *cobra.Command {
 	return group("task", "Look at tasks, cancel them, queue them anew", c.taskGetCommand(), c.taskListCommand(), c.taskWatchCommand(), c.taskLogsCommand(),
 		c.taskCancelCommand(), c.taskRetryCommand())

@@ -7,6 +7,9 @@ import (
 	"strconv"
 )
 
+// listPage is how many tasks are asked for at once, the most that a node gives.
+const listPage = 1000
+
 // retry queues a finished task anew, under an idempotency key, and returns the new one.
 func (c *Client) retry(ctx context.Context, id, key string) (*taskView, error) {
 	return c.taskCall(ctx, request{method: http.MethodPost, path: "/task/" + url.PathEscape(id) + "/retry", key: key})

@@ -18,6 +18,16 @@ func ShortDuration(d time.Duration) string {
 	return text
 }
 
+// RoundSize is a number of bytes for people.
+func RoundSize(n int64) string {
+	for _, u := range SizeUnits() {
+		if n >= 10*u.Bytes && u.Bytes&(u.Bytes-1) == 0 {
+			return fmt.Sprintf("%d %s", n/u.Bytes, u.Name)
+		}
+	}
+	return fmt.Sprintf("%d B", n)
+}
+
 // DidYouMean proposes the candidate that is nearest to a word that is unknown, as the end of a
 // sentence; nothing if none is near.
 func DidYouMean(word string, candidates []string) string {

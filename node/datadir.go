@@ -169,3 +169,12 @@ func (d *dataDir) sub(name string) (string, error) {
 
 // Close unlocks the directory.
 func (d *dataDir) Close() error { return d.lock.Close() }
+
+// syncDir makes what was renamed or removed in a folder last.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

@@ -47,7 +47,7 @@ func openDisk(dir string, floor int64, ask func(string) (int64, error), log *slo
 	d.look()
 	if free := d.free.Load(); free < floor/lastReserve {
 		return nil, fmt.Errorf("only %s are free in %s: free at least %s, better %s (--min-free-disk), and start the node again",
-			roundSize(free), dir, roundSize(floor/lastReserve), roundSize(floor))
+			RoundSize(free), dir, RoundSize(floor/lastReserve), RoundSize(floor))
 	}
 	return d, nil
 }
@@ -64,10 +64,10 @@ func (d *disk) look() {
 	case !low && free < d.floor:
 		d.low.Store(true)
 		d.log.Warn("disk space is short: while this node votes the cluster takes no new tasks",
-			"dir", d.dir, "free", roundSize(free), "min_free_disk", roundSize(d.floor))
+			"dir", d.dir, "free", RoundSize(free), "min_free_disk", RoundSize(d.floor))
 	case low && free >= d.floor/100*diskAgain:
 		d.low.Store(false)
-		d.log.Info("disk space is back", "dir", d.dir, "free", roundSize(free))
+		d.log.Info("disk space is back", "dir", d.dir, "free", RoundSize(free))
 	}
 }
 
@@ -93,7 +93,7 @@ func (d *disk) check() (ok bool, detail string) {
 	ok = free >= d.floor/lastReserve
 	if !ok || d.low.Load() {
 		detail = fmt.Sprintf("only %s are free in %s: free some until %s are (--min-free-disk); new tasks are refused until then",
-			roundSize(free), d.dir, roundSize(d.floor/100*diskAgain))
+			RoundSize(free), d.dir, RoundSize(d.floor/100*diskAgain))
 	}
 	return ok, detail
 }
@@ -114,14 +114,4 @@ func totalSpace(dir string) int64 {
 		return 0
 	}
 	return int64(fs.Blocks) * fs.Bsize
-}
-
-// roundSize is a number of bytes for people.
-func roundSize(n int64) string {
-	for _, u := range SizeUnits() {
-		if n >= 10*u.Bytes && u.Bytes&(u.Bytes-1) == 0 {
-			return fmt.Sprintf("%d %s", n/u.Bytes, u.Name)
-		}
-	}
-	return fmt.Sprintf("%d B", n)
 }

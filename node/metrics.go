@@ -7,6 +7,7 @@ import (
 
 	"pytasks/cluster"
 	"pytasks/fsm"
+	"pytasks/httpapi"
 )
 
 // registerMetrics adds the node's gauges, read when they are asked for.
@@ -73,7 +74,7 @@ func (c *packCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(desc *prometheus.Desc, value int, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(value), labels...)
 	}
-	statuses := map[string]int{packReady: 0, packPreparing: 0, packFailed: 0, packIneligible: 0}
+	statuses := map[string]int{httpapi.PackReady: 0, httpapi.PackPreparing: 0, httpapi.PackFailed: 0, httpapi.PackIneligible: 0}
 	for _, pack := range c.packs.state.Packs() {
 		for _, named := range pack.Releases {
 			statuses[c.packs.status(pack.Name, named).Status]++

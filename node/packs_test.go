@@ -241,7 +241,7 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v.Name != "hello" || v.Version != "1.0" || len(v.Tasks) != 2 || v.Tasks[0].Type != "hello.main.a" || len(v.Nodes) != 1 || v.Nodes[0].Status != packReady {
+	if v.Name != "hello" || v.Version != "1.0" || len(v.Tasks) != 2 || v.Tasks[0].Type != "hello.main.a" || len(v.Nodes) != 1 || v.Nodes[0].Status != httpapi.PackReady {
 		t.Errorf("installed %+v", v)
 	}
 	put := r.puts[0]
@@ -326,7 +326,7 @@ func TestPacksFollowState(t *testing.T) {
 	}
 	status := func() nodePack { return r.status("hello", r.Packs()[0].Releases[0]) }
 	eventually(t, 5*time.Second, "the failure is told of", func() error {
-		if s := status(); s.Status != packFailed || !strings.Contains(s.Error, "no such module") {
+		if s := status(); s.Status != httpapi.PackFailed || !strings.Contains(s.Error, "no such module") {
 			return fmt.Errorf("the status is %+v", s)
 		}
 		return nil
@@ -345,7 +345,7 @@ func TestPacksFollowState(t *testing.T) {
 	if keys := packKeys(r.log)(r.Nodes()[0]); !slices.Equal(keys, []string{"own", "hello@2+x"}) {
 		t.Errorf("the node can run %v, want hello too", keys)
 	}
-	if s := status(); s.Status != packReady || s.Error != "" {
+	if s := status(); s.Status != httpapi.PackReady || s.Error != "" {
 		t.Errorf("the status is %+v, want ready", s)
 	}
 }

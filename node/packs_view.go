@@ -66,7 +66,7 @@ func installedView(state packState, p *fsm.Pack, nodes map[*fsm.Node][]nodePack,
 		if n.Down {
 			continue
 		}
-		at := httpapi.PackNode{Name: n.Name, Status: packPreparing}
+		at := httpapi.PackNode{Name: n.Name, Status: httpapi.PackPreparing}
 		for _, e := range packs {
 			if e.Name == p.Name && e.Release == p.Current {
 				at.Status, at.Error = e.Status, e.Error
@@ -96,7 +96,7 @@ func compiledViews(nodes map[*fsm.Node][]nodePack, installed map[string]bool) []
 					views[e.Name] = v
 				}
 				if !down {
-					v.Nodes = append(v.Nodes, httpapi.PackNode{Name: n.Name, Status: packReady})
+					v.Nodes = append(v.Nodes, httpapi.PackNode{Name: n.Name, Status: httpapi.PackReady})
 				}
 			}
 		}
@@ -127,13 +127,6 @@ type nodePack struct {
 	Error   string `json:"error,omitempty"`
 }
 
-const (
-	packReady      = "ready"
-	packPreparing  = "preparing"
-	packFailed     = "failed"
-	packIneligible = "ineligible"
-)
-
 // maxPackError bounds the error that a node's record tells of a pack, in bytes.
 const maxPackError = 2 << 10
 
@@ -152,18 +145,18 @@ func (p *packs) manifest() ([]byte, error) {
 }
 
 func (p *packs) status(name string, named *fsm.PackRelease) nodePack {
-	n := nodePack{PackInfo: taskpacks.PackInfo{Name: name, Version: named.Version}, Release: named.Release, Status: packPreparing}
+	n := nodePack{PackInfo: taskpacks.PackInfo{Name: name, Version: named.Version}, Release: named.Release, Status: httpapi.PackPreparing}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	r := p.releases[name+"@"+named.Release]
 	switch {
 	case r == nil:
 	case r.opened != nil:
-		n.Status = packReady
+		n.Status = httpapi.PackReady
 	case errors.Is(r.err, taskpacks.ErrNotEligible):
-		n.Status = packIneligible
+		n.Status = httpapi.PackIneligible
 	case r.err != nil:
-		n.Status = packFailed
+		n.Status = httpapi.PackFailed
 	}
 	if r != nil && r.err != nil {
 		n.Error = r.err.Error()

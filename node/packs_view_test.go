@@ -30,8 +30,8 @@ func TestPackViews(t *testing.T) {
 			{Release: "1+a", Version: "1", Kind: "python", Info: []byte(`{"name":"p","description":"all of it"}`)},
 		}}},
 		nodes: []*fsm.Node{
-			{Name: "b", Packs: []byte(`[{"name":"own","version":"2"},` + fmt.Sprintf(release, packFailed) + `]`)},
-			{Name: "a", Packs: []byte(`[` + fmt.Sprintf(release, packReady) + `]`)},
+			{Name: "b", Packs: []byte(`[{"name":"own","version":"2"},` + fmt.Sprintf(release, httpapi.PackFailed) + `]`)},
+			{Name: "a", Packs: []byte(`[` + fmt.Sprintf(release, httpapi.PackReady) + `]`)},
 			{Name: "c", Down: true, Packs: []byte(`[{"name":"own","version":"1"},{"name":"far","version":"1"}]`)},
 			{Name: "d", Gone: true, Packs: []byte(`[{"name":"lost","version":"1"}]`)},
 		},

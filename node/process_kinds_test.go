@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"pytasks/httpapi"
 	"strings"
 	"testing"
 	"time"
@@ -260,7 +261,7 @@ func (ps processes) told(pack, why, ready string) error {
 			return fmt.Errorf("%s shows %+v, want %d nodes", p.name, view.Nodes, want)
 		}
 		for _, n := range view.Nodes {
-			if n.Name == ready && n.Status != packReady || n.Name != ready && (n.Status != packIneligible || !strings.Contains(n.Error, why)) {
+			if n.Name == ready && n.Status != httpapi.PackReady || n.Name != ready && (n.Status != httpapi.PackIneligible || !strings.Contains(n.Error, why)) {
 				return fmt.Errorf("%s shows %+v", p.name, n)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"pytasks/httpapi"
 	"strings"
 	"testing"
 	"time"
@@ -58,7 +59,7 @@ func (p *process) gives(kind, args, want string) {
 	}
 }
 
-// packReady waits until every node of the cluster says that a pack is ready there.
+// httpapi.PackReady waits until every node of the cluster says that a pack is ready there.
 func (ps processes) packReady(name string, nodes int) {
 	ps[0].t.Helper()
 	eventually(ps[0].t, 60*time.Second, "pack "+name+" is ready on all nodes", func() error {
@@ -69,7 +70,7 @@ func (ps processes) packReady(name string, nodes int) {
 			return err
 		}
 		for _, n := range p.Nodes {
-			if n.Status != packReady {
+			if n.Status != httpapi.PackReady {
 				return fmt.Errorf("%s: %s %s", n.Name, n.Status, n.Error)
 			}
 		}

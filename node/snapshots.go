@@ -100,7 +100,7 @@ func (s *snapshots) saveInTurn(ctx context.Context, f *os.File) (backup.Header, 
 		if !errors.Is(err, errSnapshotRuns) {
 			return head, err
 		}
-		if err := pause(ctx, time.Second); err != nil {
+		if err := sleep(ctx, time.Second); err != nil {
 			return head, err
 		}
 	}

@@ -56,7 +56,7 @@ func (v *view) Status() httpapi.ClusterStatus {
 				switch {
 				case p.Release == "":
 					n.Packs = append(n.Packs, p.Name+" "+p.Version)
-				case p.Status == packReady:
+				case p.Status == httpapi.PackReady:
 					n.Packs = append(n.Packs, p.Name+" "+p.Release)
 				}
 			}
