@@ -125,7 +125,7 @@ func judgeCluster(v *clusterView) *health {
 		h.fault("not all nodes run the same version: %s. Go on with the upgrade", strings.Join(parts, "; "))
 	}
 	for _, n := range v.Nodes {
-		n.sayDrain(h)
+		h.sayDrain(&n)
 	}
 	judgeDrained(v, h)
 	running := 0

@@ -135,18 +135,8 @@ no request fails; it takes some milliseconds.`,
 	return cmd
 }
 
-// member returns a node of the cluster by its name or id, nil if there is none.
-func (v *clusterView) member(nameOrID string) *memberView {
-	for i, n := range v.Nodes {
-		if n.Name == nameOrID || n.ID == nameOrID {
-			return &v.Nodes[i]
-		}
-	}
-	return nil
-}
-
 // drainWord is what a list adds to the status of a node that takes no tasks.
-func (m *memberView) drainWord() string {
+func drainWord(m *memberView) string {
 	switch {
 	case m.Drained:
 		return ", drained"
@@ -157,7 +147,7 @@ func (m *memberView) drainWord() string {
 }
 
 // sayDrain says of a node that takes no tasks why, and until when.
-func (m *memberView) sayDrain(h *health) {
+func (h *health) sayDrain(m *memberView) {
 	switch {
 	case m.Drained && m.Status == "alive":
 		h.say("%s is drained: it takes no tasks and may be stopped. To give it tasks again: pytasks node resume %[1]s", m.Name)

@@ -41,7 +41,7 @@ one line of JSON each time. The exit code is that of the task: 0 if it succeeded
 		colours := c.colours(states)
 		states = b.beside(states)
 		t, err := c.follow(cmd.Context(), client, args[0], log, func(t *taskView) error {
-			b.tell(t.progress())
+			b.tell(progressOf(t))
 			if c.json {
 				_, err := fmt.Fprintf(states, "%s\n", compact(t.raw))
 				return err
@@ -84,8 +84,8 @@ func stateLine(t *taskView, colours bool) string {
 	return line
 }
 
-// progress is how far a task is, for a bar.
-func (t *taskView) progress() (fraction float64, what string) {
+// progressOf is how far a task is, for a bar.
+func progressOf(t *taskView) (fraction float64, what string) {
 	what = t.Status
 	if t.Status == "STARTED" && t.Node != "" {
 		what = "running on " + t.Node
@@ -111,7 +111,7 @@ func (c *cli) await(ctx context.Context, client *Client, id string, logs bool) (
 		log = b.beside(c.err)
 	}
 	return c.follow(ctx, client, id, log, func(t *taskView) error {
-		b.tell(t.progress())
+		b.tell(progressOf(t))
 		return nil
 	})
 }
@@ -152,7 +152,7 @@ func (c *Client) follow(ctx context.Context, id string, each func(*taskView) err
 		if err != nil {
 			return nil, err
 		}
-		fraction, what := t.progress()
+		fraction, what := progressOf(t)
 		if now := fmt.Sprintf("%s %d %s %.2f %s", t.Status, t.Attempt, t.Node, fraction, what); now != seen {
 			seen = now
 			if err := each(t); err != nil {

@@ -34,7 +34,7 @@ func (c *cli) nodeListCommand() *cobra.Command {
 			if n.Name == view.Leader {
 				role = "leader"
 			}
-			status += n.drainWord()
+			status += drainWord(&n)
 			slices.Sort(n.Packs)
 			table.row(n.Name, role, status, strconv.Itoa(n.Running), strconv.Itoa(n.Slots), n.HTTP, strings.Join(n.Packs, ","), n.Version)
 			table.mark(2, statusStyle(status))

@@ -42,3 +42,13 @@ func (c *Client) stepDown(ctx context.Context) (leader string, err error) {
 	}
 	return told.Leader, nil
 }
+
+// member returns a node of the cluster by its name or id, nil if there is none.
+func (v *clusterView) member(nameOrID string) *memberView {
+	for i, n := range v.Nodes {
+		if n.Name == nameOrID || n.ID == nameOrID {
+			return &v.Nodes[i]
+		}
+	}
+	return nil
+}
