@@ -11,9 +11,6 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// followStep is how often a task that is followed is looked at; its end is told at once.
-const followStep = 500 * time.Millisecond
-
 func (c *cli) taskWatchCommand() *cobra.Command {
 	logs := false
 	cmd := c.clientFlags(&cobra.Command{
@@ -142,26 +139,4 @@ func (c *cli) follow(ctx context.Context, client *Client, id string, log io.Writ
 		logging.Wait()
 	}
 	return t, err
-}
-
-// follow tells of a task, and of each change of its state and of how far it is, until it has ended.
-func (c *Client) follow(ctx context.Context, id string, each func(*taskView) error) (*taskView, error) {
-	seen, wait := "", time.Duration(0)
-	for {
-		t, err := c.task(ctx, id, wait)
-		if err != nil {
-			return nil, err
-		}
-		fraction, what := progressOf(t)
-		if now := fmt.Sprintf("%s %d %s %.2f %s", t.Status, t.Attempt, t.Node, fraction, what); now != seen {
-			seen = now
-			if err := each(t); err != nil {
-				return nil, err
-			}
-		}
-		if t.finished() {
-			return t, nil
-		}
-		wait = min(followStep+time.Duration(len(t.raw)>>20)*time.Second, waitStep) // large args come each time
-	}
 }

@@ -125,7 +125,7 @@ func TestBar(t *testing.T) {
 	b.end()
 	b.end()
 	p.shows(t, "line\r\n\r[####")
-	eventually(t, 5*time.Second, "the bar is gone", func() error {
+	soon(t, 5*time.Second, "the bar is gone", func() error {
 		if got := p.shown(); !strings.HasSuffix(got, "\r\x1b[K") {
 			return fmt.Errorf("it ends in %q", got[max(0, len(got)-40):])
 		}

@@ -2,10 +2,15 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 )
+
+// followStep is how often a task that is followed is looked at; its end is told at once.
+const followStep = 500 * time.Millisecond
 
 // listPage is how many tasks are asked for at once, the most that a node gives.
 const listPage = 1000
@@ -34,5 +39,30 @@ func (c *Client) ids(ctx context.Context, filter url.Values, limit int) (ids []s
 			return ids, nil
 		}
 		filter.Set("cursor", next)
+	}
+}
+
+// follow tells of a task, and of each change of its state and of how far it is, until it has ended.
+func (c *Client) follow(ctx context.Context, id string, each func(*taskView) error) (*taskView, error) {
+	seen, wait := "", time.Duration(0)
+	for {
+		t, err := c.task(ctx, id, wait)
+		if err != nil {
+			return nil, err
+		}
+		var at taskProgress
+		if t.Progress != nil {
+			at = *t.Progress
+		}
+		if now := fmt.Sprintf("%s %d %s %.2f %s", t.Status, t.Attempt, t.Node, at.Fraction, at.Text); now != seen {
+			seen = now
+			if err := each(t); err != nil {
+				return nil, err
+			}
+		}
+		if t.finished() {
+			return t, nil
+		}
+		wait = min(followStep+time.Duration(len(t.raw)>>20)*time.Second, waitStep) // large args come each time
 	}
 }

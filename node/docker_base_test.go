@@ -48,7 +48,7 @@ mv "$1.new" "$1"`, "bash", file)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "DEBOOTSTRAP_DIR="+library)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("no base image by debootstrap: %v\n%s", err, lastLines(string(out), 5))
+		t.Skipf("no base image by debootstrap: %v\n%s", err, tail(string(out), 5))
 	}
 	return file
 }
@@ -71,7 +71,7 @@ func debianPackage(t *testing.T, name string) string {
 	cmd := exec.Command("bash", "-euc", `apt-get download "$1" && dpkg-deb -x ./*.deb root`, "bash", name)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("no %s on the PATH, and its Debian package cannot be had: %v\n%s", name, err, lastLines(strings.TrimSpace(string(out)), 3))
+		t.Skipf("no %s on the PATH, and its Debian package cannot be had: %v\n%s", name, err, tail(strings.TrimSpace(string(out)), 3))
 	}
 	return filepath.Join(dir, "root")
 }

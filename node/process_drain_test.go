@@ -30,7 +30,7 @@ func (ps processes) load(clients int) *patientLoad {
 	l := &patientLoad{t: ps[0].t, nodes: ps}
 	for i := range clients {
 		l.clients.Go(func() {
-			transport := newTransport(1)
+			transport := &http.Transport{MaxIdleConnsPerHost: 1}
 			defer transport.CloseIdleConnections()
 			client := &http.Client{Transport: transport, Timeout: 30 * time.Second}
 			for node := i; !l.over.Load(); {
@@ -67,7 +67,7 @@ func (l *patientLoad) one(client *http.Client, node int) int {
 			l.t.Errorf("a request to %s was answered %d, again %v: %s", p.name, resp.StatusCode, refused, body)
 		default:
 			l.mu.Lock()
-			l.ids = append(l.ids, field(body, "id"))
+			l.ids = append(l.ids, member(body, "id"))
 			l.mu.Unlock()
 			if refused {
 				l.again.Add(1)

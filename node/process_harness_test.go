@@ -393,6 +393,26 @@ func command(t *testing.T, args ...string) (code int, out string) {
 	return cmd.ProcessState.ExitCode(), buf.String()
 }
 
+// pytasks runs a command line of the program, whose exit code is to be want, and returns what it prints.
+func pytasks(t *testing.T, want int, args ...string) string {
+	t.Helper()
+	code, out := command(t, args...)
+	if code != want {
+		t.Errorf("pytasks %s: got exit code %d, want %d\n%s", strings.Join(args, " "), code, want, out)
+	}
+	return out
+}
+
+// holds checks that all parts are in a text.
+func holds(t *testing.T, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("got %q, want %q in it", text, part)
+		}
+	}
+}
+
 // member returns a member of a JSON object that is a text, "" if there is none.
 func member(object []byte, name string) string {
 	var members map[string]any

@@ -42,15 +42,15 @@ func TestProcessRecover(t *testing.T) {
 		t.Fatalf("%d of 6 tasks run at the nodes that will be lost, want 4", len(at))
 	}
 	former := ps.clusterID()
-	if out := execute(t, exitFailed, "cluster", "recover", "--data-dir", survivor.data(), "--yes"); !strings.Contains(out, "is used by another process") {
+	if out := pytasks(t, 1, "cluster", "recover", "--data-dir", survivor.data(), "--yes"); !strings.Contains(out, "is used by another process") {
 		t.Errorf("of a node that runs: got %s", out)
 	}
 	for _, p := range ps {
 		p.kill()
 	}
 
-	out := execute(t, exitOK, "cluster", "recover", "--data-dir", survivor.data())
-	wantIn(t, out, former, "last entry  index ", "this node", "n2 ("+lost[0].cluster+")", "n3 ("+lost[1].cluster+")",
+	out := pytasks(t, 0, "cluster", "recover", "--data-dir", survivor.data())
+	holds(t, out, former, "last entry  index ", "this node", "n2 ("+lost[0].cluster+")", "n3 ("+lost[1].cluster+")",
 		"only if 2 of the 3 voting nodes are lost for good", "Nothing was changed. Give --yes to do it.")
 	var found struct {
 		Cluster   string
@@ -58,11 +58,11 @@ func TestProcessRecover(t *testing.T) {
 		Last      uint64 `json:"last_index"`
 		Voters    []struct{ Name string }
 	}
-	if err := json.Unmarshal([]byte(execute(t, exitOK, "cluster", "recover", "--data-dir", survivor.data(), "--json")), &found); err != nil ||
+	if err := json.Unmarshal([]byte(pytasks(t, 0, "cluster", "recover", "--data-dir", survivor.data(), "--json")), &found); err != nil ||
 		found.Cluster != former || found.Recovered || len(found.Voters) != 3 || found.Last < 50 {
 		t.Errorf("as JSON it is %+v, %v", found, err)
 	}
-	wantIn(t, execute(t, exitOK, "cluster", "recover", "--data-dir", survivor.data(), "--yes"), "is the only one of the cluster", "--join")
+	holds(t, pytasks(t, 0, "cluster", "recover", "--data-dir", survivor.data(), "--yes"), "is the only one of the cluster", "--join")
 
 	survivor.start() // with the flags that it had
 	survivor.ready()
@@ -71,7 +71,7 @@ func TestProcessRecover(t *testing.T) {
 	}
 	back := lost[0]
 	back.start()
-	if code := back.exit(20 * time.Second); code != exitFailed || !strings.Contains(back.log(), "the nodes of the old one have to stop, and to start with empty data directories") {
+	if code := back.exit(20 * time.Second); code != 1 || !strings.Contains(back.log(), "the nodes of the old one have to stop, and to start with empty data directories") {
 		t.Errorf("an old node ended with %d, want 1 and that it is told what to do", code)
 	}
 	now := processes{survivor}

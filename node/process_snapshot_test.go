@@ -30,7 +30,7 @@ func (ps processes) feed() *feed {
 				a, err := send(p, http.MethodPost, "/task", fmt.Sprintf(`{"type":"test.main.add","args":{"x":%d,"y":%d},"tags":["fed"]}`, c, i))
 				if err == nil && a.status == http.StatusOK {
 					f.mu.Lock()
-					f.ids = append(f.ids, field(a.body, "id"))
+					f.ids = append(f.ids, member(a.body, "id"))
 					f.mu.Unlock()
 				}
 			}
@@ -76,7 +76,7 @@ func (ps processes) fill(t *testing.T) *old {
 	o.large = ps[2].echo(o.largeArgs)
 	ps.echoed(o.large, o.largeArgs)
 	o.waiting = ps[0].echo(echoArgs(2, 200<<10), `,"delay":3600`)
-	o.keyed = field(ps[0].must(http.StatusOK, http.MethodPost, "/task", keyedTask, "Idempotency-Key", "once").body, "id")
+	o.keyed = member(ps[0].must(http.StatusOK, http.MethodPost, "/task", keyedTask, "Idempotency-Key", "once").body, "id")
 	o.running = ps.submitAll(repeat(sleepFor(3*time.Second, `"retry":{"max_attempts":1}`), 3), 3)
 	for _, id := range o.running {
 		ps[0].started(id)
@@ -87,7 +87,7 @@ func (ps processes) fill(t *testing.T) *old {
 
 func (ps processes) clusterID() string {
 	ps[0].t.Helper()
-	return field(ps[0].must(http.StatusOK, http.MethodGet, "/cluster", "").body, "id")
+	return member(ps[0].must(http.StatusOK, http.MethodGet, "/cluster", "").body, "id")
 }
 
 // TestProcessSnapshot: a cluster at work is saved at a follower; what is restored from the file is a new cluster of three, which has
@@ -109,7 +109,7 @@ func TestProcessSnapshot(t *testing.T) {
 	said := follower.tools("snapshot", "save", file)
 	after := len(f.acknowledged())
 	f.end()
-	wantIn(t, said, file+" holds the cluster as it was at log index ")
+	holds(t, said, file+" holds the cluster as it was at log index ")
 	if after == len(o.acknowledged) {
 		t.Error("nothing was acknowledged while the cluster was saved: it stood still")
 	}
@@ -141,7 +141,7 @@ func toStdout(t *testing.T, p *process) {
 	if err := os.WriteFile(file, []byte(out), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantIn(t, execute(t, exitOK, "snapshot", "inspect", file), "All checksums are right.")
+	holds(t, pytasks(t, 0, "snapshot", "inspect", file), "All checksums are right.")
 }
 
 // inspectFile looks at a file without a node.
@@ -154,7 +154,7 @@ func inspectFile(t *testing.T, file string, o *old) {
 		Packs                       map[string]string
 		Missing                     int `json:"missing_blobs"`
 	}
-	if err := json.Unmarshal([]byte(execute(t, exitOK, "snapshot", "inspect", file, "--json")), &in); err != nil {
+	if err := json.Unmarshal([]byte(pytasks(t, 0, "snapshot", "inspect", file, "--json")), &in); err != nil {
 		t.Fatal(err)
 	}
 	all := 0
@@ -165,7 +165,7 @@ func inspectFile(t *testing.T, file string, o *old) {
 		all < len(o.acknowledged)+7 || in.Tasks["SCHEDULED"] != 1 || in.Packs["tools"] == "" {
 		t.Errorf("inspect says %+v; want all of what was made, and at least %d tasks", in, len(o.acknowledged)+7)
 	}
-	wantIn(t, execute(t, exitOK, "snapshot", "inspect", file), o.cluster, "tools 0.1+", "blobs    4, ", "All checksums are right.")
+	holds(t, pytasks(t, 0, "snapshot", "inspect", file), o.cluster, "tools 0.1+", "blobs    4, ", "All checksums are right.")
 }
 
 // damageFile checks that no damaged file is taken for good, and that it leaves nothing behind.
@@ -188,19 +188,19 @@ func damageFile(t *testing.T, file string) {
 		if len(content) < 10 {
 			want = "the file is no snapshot of a cluster"
 		}
-		wantIn(t, execute(t, exitFailed, "snapshot", "inspect", bad), want)
-		wantIn(t, execute(t, exitFailed, "snapshot", "restore", bad, "--data-dir", dir), "is not restored: ", want)
+		holds(t, pytasks(t, 1, "snapshot", "inspect", bad), want)
+		holds(t, pytasks(t, 1, "snapshot", "restore", bad, "--data-dir", dir), "is not restored: ", want)
 		if _, err := os.Stat(dir); err == nil {
 			t.Errorf("%s: %s was left behind", name, dir)
 		}
 	}
-	wantIn(t, execute(t, exitFailed, "snapshot", "restore", file, "--data-dir", filepath.Dir(file)), "is not empty: a snapshot is restored into an empty data directory")
+	holds(t, pytasks(t, 1, "snapshot", "restore", file, "--data-dir", filepath.Dir(file)), "is not empty: a snapshot is restored into an empty data directory")
 }
 
 // restoreFile makes a cluster of three of a file.
 func restoreFile(t *testing.T, file string, o *old, former processes) {
 	first := newProcess(t, "r1", "--slots", "4")
-	wantIn(t, execute(t, exitOK, "snapshot", "restore", file, "--data-dir", first.data()),
+	holds(t, pytasks(t, 0, "snapshot", "restore", file, "--data-dir", first.data()),
 		"is the first node of the new cluster", "of which", "1 pack, 2 users, 4 blobs", "pytasks start --data-dir "+first.data())
 	first.start()
 	first.ready()
@@ -232,7 +232,7 @@ func restoreFile(t *testing.T, file string, o *old, former processes) {
 	if task, err := ps[1].task(o.waiting); err != nil || task.Status != "SCHEDULED" || string(task.Args) != echoArgs(2, 200<<10) {
 		t.Errorf("a large task that waits: %v, %s with %d bytes of args", err, task.Status, len(task.Args))
 	}
-	if id := field(ps[2].must(http.StatusOK, http.MethodPost, "/task", keyedTask, "Idempotency-Key", "once").body, "id"); id != o.keyed {
+	if id := member(ps[2].must(http.StatusOK, http.MethodPost, "/task", keyedTask, "Idempotency-Key", "once").body, "id"); id != o.keyed {
 		t.Errorf("the Idempotency-Key gives task %s, want %s as before", id, o.keyed)
 	}
 	ps.packReady("tools", 3)
@@ -240,17 +240,17 @@ func restoreFile(t *testing.T, file string, o *old, former processes) {
 		p.gives("tools.main.greet", `{"name":"Ada"}`, `"Hello, Ada!"`)
 	}
 	a := ps[1].must(http.StatusOK, http.MethodPost, "/task?wait=10s", `{"type":"test.main.myProtectedTask","args":{"x":20,"y":22}}`, bearer(ps[1].login("bob", o.password))...)
-	if field(a.body, "status") != "SUCCESS" {
+	if member(a.body, "status") != "SUCCESS" {
 		t.Errorf("bob's protected task: %v", a)
 	}
 
 	back := former[0]
 	back.flags = ps.joinFlags()
 	back.start()
-	if code := back.exit(20 * time.Second); code != exitFailed || !strings.Contains(back.log(), "the nodes of the old one have to stop, and to start with empty data directories") {
+	if code := back.exit(20 * time.Second); code != 1 || !strings.Contains(back.log(), "the nodes of the old one have to stop, and to start with empty data directories") {
 		t.Errorf("a node of the old cluster ended with %d, want 1 and that it is told what to do", code)
 	}
 	again := filepath.Join(t.TempDir(), "again")
 	ps[2].tools("snapshot", "save", again)
-	wantIn(t, execute(t, exitOK, "snapshot", "inspect", again), ps.clusterID(), "All checksums are right.")
+	holds(t, pytasks(t, 0, "snapshot", "inspect", again), ps.clusterID(), "All checksums are right.")
 }

@@ -38,7 +38,7 @@ type proxied struct {
 }
 
 func newProxied(t *testing.T) *proxied {
-	p := &proxied{read: make(chan struct{}), gone: strings.TrimPrefix(deadAddr(t), "http://")}
+	p := &proxied{read: make(chan struct{}), gone: testAddrs(t, 1)[0]}
 	p.good = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.look(r)
 		if strings.HasSuffix(r.URL.Path, "/logs") {

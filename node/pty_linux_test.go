@@ -86,10 +86,24 @@ func (p *pty) shown() string {
 // shows waits until a text was shown.
 func (p *pty) shows(t *testing.T, want string) {
 	t.Helper()
-	eventually(t, 10*time.Second, fmt.Sprintf("the terminal shows %q", want), func() error {
+	soon(t, 10*time.Second, fmt.Sprintf("the terminal shows %q", want), func() error {
 		if got := p.shown(); !strings.Contains(got, want) {
 			return fmt.Errorf("it shows %q", got[max(0, len(got)-1000):])
 		}
 		return nil
 	})
+}
+
+// soon waits until try succeeds.
+func soon(t *testing.T, within time.Duration, what string, try func() error) {
+	t.Helper()
+	for end := time.Now().Add(within); ; time.Sleep(10 * time.Millisecond) {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within %s: %v", what, within, err)
+		}
+	}
 }
