@@ -1,38 +1,11 @@
 package node
 
 import (
-	"encoding/json"
 	"io"
 	"os"
 	"strings"
 	"testing"
 )
-
-// failedTasks adds tasks that have failed, each with its number as the message, and returns their ids.
-func (f *fakeAPI) failedTasks(n int) (ids []string) {
-	for i := range n {
-		args, _ := json.Marshal(map[string]string{"message": string(rune('a' + i))})
-		id := f.add(&fakeTask{Type: "test.main.fail", Args: args}, "")
-		f.run(f.tasks[id])
-		ids = append(ids, id)
-	}
-	return ids
-}
-
-// messages returns what the tasks after the first few say, in the order in which they were queued.
-func (f *fakeAPI) messages(after int) string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var text strings.Builder
-	for _, id := range f.order[after:] {
-		var args struct{ Message string }
-		if err := json.Unmarshal(f.tasks[id].Args, &args); err != nil {
-			return err.Error()
-		}
-		text.WriteString(args.Message)
-	}
-	return text.String()
-}
 
 func TestTaskRetry(t *testing.T) {
 	for _, c := range []struct {

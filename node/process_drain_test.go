@@ -47,7 +47,7 @@ func (l *patientLoad) one(client *http.Client, node int) int {
 	for {
 		p := l.nodes[node%len(l.nodes)]
 		resp, err := client.Post(p.http+"/task?wait=10s", "application/json", strings.NewReader(sleepFor(5*time.Millisecond, `"retry":{"max_attempts":1}`)))
-		if err != nil && notSent(err) && moved < len(l.nodes) {
+		if err != nil && neverSent(err) && moved < len(l.nodes) {
 			node, moved = node+1, moved+1
 			continue
 		}
