@@ -28,6 +28,7 @@ type patientLoad struct {
 // load starts so many clients, each of which begins with another node.
 func (ps processes) load(clients int) *patientLoad {
 	l := &patientLoad{t: ps[0].t, nodes: ps}
+	l.t.Cleanup(func() { l.over.Store(true); l.clients.Wait() }) // before the nodes are killed
 	for i := range clients {
 		l.clients.Go(func() {
 			transport := &http.Transport{MaxIdleConnsPerHost: 1}
@@ -131,7 +132,7 @@ func TestProcessDrainUntilResumed(t *testing.T) {
 	start := time.Now()
 	out := rest[0].tools("node", "drain", drained.name)
 	since(t, start, 5*time.Second, "a drain with a timeout of 1 s")
-	if !strings.Contains(out, drained.name+" is drained") || !strings.Contains(out, "run on "+drained.name) {
+	if !strings.Contains(out, drained.name+" is drained") || !strings.Contains(out, " on "+drained.name+"\n") {
 		t.Errorf("drain printed %q, want how much still runs, and its end", out)
 	}
 	eventually(t, 5*time.Second, "another node leads", func() error {
