@@ -130,6 +130,7 @@ func TestQueueActor(t *testing.T) {
 		"Submit":     func(ctx context.Context, q *Queue) error { _, err := q.Submit(ctx, &Submit{}); return err },
 		"Cancel":     func(ctx context.Context, q *Queue) error { _, err := q.Cancel(ctx, "x"); return err },
 		"NodeDrain":  func(ctx context.Context, q *Queue) error { return q.NodeDrain(ctx, &NodeDrain{}) },
+		"NodeLabel":  func(ctx context.Context, q *Queue) error { return q.NodeLabel(ctx, &NodeLabel{}) },
 		"PackRemove": func(ctx context.Context, q *Queue) error {
 			_, err := q.PackRemove(ctx, &PackRemove{Name: "p", Force: true})
 			return err

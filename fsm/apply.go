@@ -133,6 +133,8 @@ func (a *applier) command(c *Command) (*Outcome, error) {
 		return a.nodeDown(k.NodeDown)
 	case *Command_NodeDrain:
 		return a.nodeDrain(k.NodeDrain)
+	case *Command_NodeLabel:
+		return a.nodeLabel(k.NodeLabel), nil
 	case *Command_PackPut:
 		return a.packPut(k.PackPut)
 	case *Command_PackUse:

@@ -94,6 +94,8 @@ func (a *applier) describe(r *Audit, c *Command, out *Outcome) (class int, targe
 		r.Action, target, detail = 13, k.PackRemove.Name, k.PackRemove.Release
 	case *Command_NodePacks:
 		r.Action, target = 14, a.nodeName(k.NodePacks.Place)
+	case *Command_NodeLabel:
+		r.Action, target, detail = 19, a.nodeName(k.NodeLabel.Place), k.NodeLabel.text()
 	case *Command_UserPut:
 		r.Action, target, detail = 15, k.UserPut.Name, a.what
 	case *Command_UserRemove:

@@ -28,6 +28,7 @@
 //	16      UserRemove  any node       removes a user
 //	17      KeysPut     any node       replaces the keys that tokens are signed with
 //	18      SecretPut   any node       moves the change of the cluster's secret on, or ends it
+//	19      NodeLabel   any node       gives a node labels, or takes some away
 //
 // # Rules of Apply
 //
@@ -48,6 +49,8 @@
 // run. A release cannot go away while an unfinished task refers to it; that is counted
 // from the tasks. A removal by force ends them, some in each command, and meanwhile the
 // release takes no new ones. Where its caller is gone, the leader goes on with it.
+//
+// A task may ask for labels of its node, and then waits by these too: WaitKey.
 //
 // # Blobs
 //

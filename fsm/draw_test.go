@@ -29,7 +29,7 @@ func drawCommand(rt *rapid.T, m *model) *Command {
 // drawKind draws a command that fits what the model holds more often than not.
 func drawKind(rt *rapid.T, m *model) *Command {
 	reason := rapid.SampledFrom([]string{ReasonWorkerLost, ReasonWorkerLost, ReasonWorkerLost, ReasonDrain, ReasonNotStarted})
-	kinds := []int{1, 3, 2, 1, 3, 2, 1, 3, 2, 1, 3, 2, 2, 4, 4, 5, 6, 6, 7, 8, 8, 9, 10, 11, 11, 12, 13, 13, 14, 15, 15, 16, 17, 18, 18}
+	kinds := []int{1, 3, 2, 1, 3, 2, 1, 3, 2, 1, 3, 2, 2, 4, 4, 5, 6, 6, 7, 8, 8, 9, 10, 11, 11, 12, 13, 13, 14, 15, 15, 16, 17, 18, 18, 19}
 	switch rapid.SampledFrom(kinds).Draw(rt, "command") {
 	case 1:
 		return drawSubmit(rt, m)
@@ -105,6 +105,14 @@ func drawKind(rt *rapid.T, m *model) *Command {
 			{From: "s1", To: "s2", Sealed: []byte("s2"), Phase: 1}, {From: "s1", To: "s2", Sealed: []byte("s2"), Phase: 2}, nil,
 			{From: "s1", To: "s3", Sealed: []byte("s3"), Phase: 1}, {From: "s1", Phase: 1},
 		}).Draw(rt, "rotation"))
+	case 19:
+		return &Command{Kind: &Command_NodeLabel{&NodeLabel{
+			Place: drawPlace(rt, m), Forget: rapid.IntRange(0, 3).Draw(rt, "reset") == 3,
+			Labels: rapid.SampledFrom([][]*Label{
+				{{Key: "zone", Value: "eu"}}, {{Key: "gpu", Value: "yes"}, {Key: "a", Value: "1"}}, {{Key: "zone", Removed: true}}, nil,
+				{{Key: "", Value: "x"}}, {{Key: "zone"}},
+			}).Draw(rt, "labels"),
+		}}}
 	default:
 		return nodePacks(drawPlace(rt, m), rapid.SampledFrom([]string{"", "p", "p,p@1"}).Draw(rt, "manifest"))
 	}
@@ -159,7 +167,9 @@ func drawUp(rt *rapid.T, m *model) *Command {
 	}
 	boots := []uint64{last, last, last + 1, last + 1, last - 1}
 	names := []string{name, name, name, name, "name0"}
-	return up(id, rapid.SampledFrom(names).Draw(rt, "name"), rapid.SampledFrom(boots).Draw(rt, "boot"))
+	c := up(id, rapid.SampledFrom(names).Draw(rt, "name"), rapid.SampledFrom(boots).Draw(rt, "boot"))
+	c.GetNodeUp().Labels = rapid.SampledFrom([][]*Label{nil, nil, {{Key: "zone", Value: "us"}}}).Draw(rt, "labels")
+	return c
 }
 
 // drawPlace draws the current start of a node, another start, or none.
@@ -217,6 +227,7 @@ func drawNew(rt *rapid.T, m *model) *New {
 		n.Args = nil
 	}
 	n.Priority = rapid.Uint32Range(0, MaxPriority+1).Draw(rt, "priority")
+	n.Where = rapid.SampledFrom([]string{"", "", "", "", "zone=eu", "", "gpu=yes,zone=eu", "zone=us", "", "", "", "zone=,x", "", "b=1,a=1"}).Draw(rt, "where")
 	n.Tags = rapid.SampledFrom([][]string{nil, {"t"}}).Draw(rt, "tags")
 	n.DelayMs = rapid.SampledFrom([]int64{0, 0, 0, 100, 500}).Draw(rt, "delay")
 	n.EtaMs = rapid.SampledFrom([]int64{0, 0, 0, m.now + 700, m.now - 100}).Draw(rt, "eta")

@@ -252,6 +252,7 @@ type Command struct {
 	//	*Command_UserRemove
 	//	*Command_KeysPut
 	//	*Command_SecretPut
+	//	*Command_NodeLabel
 	Kind          isCommand_Kind `protobuf_oneof:"kind"`
 	Actor         *Actor         `protobuf:"bytes,100,opt,name=actor,proto3" json:"actor,omitempty"` // who asked for it; absent = the cluster itself
 	unknownFields protoimpl.UnknownFields
@@ -457,6 +458,15 @@ func (x *Command) GetSecretPut() *SecretPut {
 	return nil
 }
 
+func (x *Command) GetNodeLabel() *NodeLabel {
+	if x != nil {
+		if x, ok := x.Kind.(*Command_NodeLabel); ok {
+			return x.NodeLabel
+		}
+	}
+	return nil
+}
+
 func (x *Command) GetActor() *Actor {
 	if x != nil {
 		return x.Actor
@@ -540,6 +550,10 @@ type Command_SecretPut struct {
 	SecretPut *SecretPut `protobuf:"bytes,18,opt,name=secret_put,json=secretPut,proto3,oneof"`
 }
 
+type Command_NodeLabel struct {
+	NodeLabel *NodeLabel `protobuf:"bytes,19,opt,name=node_label,json=nodeLabel,proto3,oneof"`
+}
+
 func (*Command_Submit) isCommand_Kind() {}
 
 func (*Command_Assign) isCommand_Kind() {}
@@ -575,6 +589,8 @@ func (*Command_UserRemove) isCommand_Kind() {}
 func (*Command_KeysPut) isCommand_Kind() {}
 
 func (*Command_SecretPut) isCommand_Kind() {}
+
+func (*Command_NodeLabel) isCommand_Kind() {}
 
 // Actor is who asked a node for a command.
 type Actor struct {
@@ -715,6 +731,7 @@ type New struct {
 	Place         *Place                 `protobuf:"bytes,11,opt,name=place,proto3" json:"place,omitempty"`                       // filled in by the leader where a slot is free
 	Release       string                 `protobuf:"bytes,12,opt,name=release,proto3" json:"release,omitempty"`                   // of its pack; "" = what the nodes were built with
 	ArgsBlob      *Blob                  `protobuf:"bytes,13,opt,name=args_blob,json=argsBlob,proto3" json:"args_blob,omitempty"` // in the place of args where these are too large for the log
+	Where         string                 `protobuf:"bytes,14,opt,name=where,proto3" json:"where,omitempty"`                       // labels that its node must have, as WhereOf writes them; "" = any node
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -838,6 +855,13 @@ func (x *New) GetArgsBlob() *Blob {
 		return x.ArgsBlob
 	}
 	return nil
+}
+
+func (x *New) GetWhere() string {
+	if x != nil {
+		return x.Where
+	}
+	return ""
 }
 
 // Blob names bytes that are too large for the log. They are on the disks of a majority
@@ -1508,6 +1532,7 @@ type NodeUp struct {
 	Packs         []byte                 `protobuf:"bytes,5,opt,name=packs,proto3" json:"packs,omitempty"` // the packs' manifest, JSON
 	Http          string                 `protobuf:"bytes,6,opt,name=http,proto3" json:"http,omitempty"`   // base URL of its REST API
 	Version       string                 `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
+	Labels        []*Label               `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty"` // by key; a later NodeLabel wins
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1591,6 +1616,74 @@ func (x *NodeUp) GetVersion() string {
 	return ""
 }
 
+func (x *NodeUp) GetLabels() []*Label {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+// Label is one label of a node.
+type Label struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Removed       bool                   `protobuf:"varint,3,opt,name=removed,proto3" json:"removed,omitempty"` // of those given later: the node has none of that key
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Label) Reset() {
+	*x = Label{}
+	mi := &file_fsm_fsm_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Label) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Label) ProtoMessage() {}
+
+func (x *Label) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Label.ProtoReflect.Descriptor instead.
+func (*Label) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Label) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Label) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Label) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
 // NodeDown says that this start of a node will run nothing more.
 type NodeDown struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1603,7 +1696,7 @@ type NodeDown struct {
 
 func (x *NodeDown) Reset() {
 	*x = NodeDown{}
-	mi := &file_fsm_fsm_proto_msgTypes[16]
+	mi := &file_fsm_fsm_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1708,7 @@ func (x *NodeDown) String() string {
 func (*NodeDown) ProtoMessage() {}
 
 func (x *NodeDown) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[16]
+	mi := &file_fsm_fsm_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1721,7 @@ func (x *NodeDown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeDown.ProtoReflect.Descriptor instead.
 func (*NodeDown) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{16}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NodeDown) GetPlace() *Place {
@@ -1668,7 +1761,7 @@ type NodeDrain struct {
 
 func (x *NodeDrain) Reset() {
 	*x = NodeDrain{}
-	mi := &file_fsm_fsm_proto_msgTypes[17]
+	mi := &file_fsm_fsm_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1680,7 +1773,7 @@ func (x *NodeDrain) String() string {
 func (*NodeDrain) ProtoMessage() {}
 
 func (x *NodeDrain) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[17]
+	mi := &file_fsm_fsm_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1693,7 +1786,7 @@ func (x *NodeDrain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeDrain.ProtoReflect.Descriptor instead.
 func (*NodeDrain) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{17}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NodeDrain) GetPlace() *Place {
@@ -1731,6 +1824,68 @@ func (x *NodeDrain) GetForce() bool {
 	return false
 }
 
+// NodeLabel gives a node labels, or takes some away, until that is changed again: starts of
+// the node do not matter, nor the boot in place.
+type NodeLabel struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Place         *Place                 `protobuf:"bytes,1,opt,name=place,proto3" json:"place,omitempty"`
+	Labels        []*Label               `protobuf:"bytes,2,rep,name=labels,proto3" json:"labels,omitempty"`  // those of other keys stay
+	Forget        bool                   `protobuf:"varint,3,opt,name=forget,proto3" json:"forget,omitempty"` // first all that was given so
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeLabel) Reset() {
+	*x = NodeLabel{}
+	mi := &file_fsm_fsm_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeLabel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeLabel) ProtoMessage() {}
+
+func (x *NodeLabel) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsm_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeLabel.ProtoReflect.Descriptor instead.
+func (*NodeLabel) Descriptor() ([]byte, []int) {
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *NodeLabel) GetPlace() *Place {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
+func (x *NodeLabel) GetLabels() []*Label {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *NodeLabel) GetForget() bool {
+	if x != nil {
+		return x.Forget
+	}
+	return false
+}
+
 // PackPut installs a release of a pack and makes it the current one. A release that is
 // there already only becomes current again.
 type PackPut struct {
@@ -1748,7 +1903,7 @@ type PackPut struct {
 
 func (x *PackPut) Reset() {
 	*x = PackPut{}
-	mi := &file_fsm_fsm_proto_msgTypes[18]
+	mi := &file_fsm_fsm_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +1915,7 @@ func (x *PackPut) String() string {
 func (*PackPut) ProtoMessage() {}
 
 func (x *PackPut) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[18]
+	mi := &file_fsm_fsm_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +1928,7 @@ func (x *PackPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackPut.ProtoReflect.Descriptor instead.
 func (*PackPut) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{18}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PackPut) GetName() string {
@@ -1838,7 +1993,7 @@ type PackUse struct {
 
 func (x *PackUse) Reset() {
 	*x = PackUse{}
-	mi := &file_fsm_fsm_proto_msgTypes[19]
+	mi := &file_fsm_fsm_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +2005,7 @@ func (x *PackUse) String() string {
 func (*PackUse) ProtoMessage() {}
 
 func (x *PackUse) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[19]
+	mi := &file_fsm_fsm_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +2018,7 @@ func (x *PackUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackUse.ProtoReflect.Descriptor instead.
 func (*PackUse) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{19}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PackUse) GetName() string {
@@ -1896,7 +2051,7 @@ type PackRemove struct {
 
 func (x *PackRemove) Reset() {
 	*x = PackRemove{}
-	mi := &file_fsm_fsm_proto_msgTypes[20]
+	mi := &file_fsm_fsm_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1908,7 +2063,7 @@ func (x *PackRemove) String() string {
 func (*PackRemove) ProtoMessage() {}
 
 func (x *PackRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[20]
+	mi := &file_fsm_fsm_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1921,7 +2076,7 @@ func (x *PackRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackRemove.ProtoReflect.Descriptor instead.
 func (*PackRemove) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{20}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PackRemove) GetName() string {
@@ -1970,7 +2125,7 @@ type NodePacks struct {
 
 func (x *NodePacks) Reset() {
 	*x = NodePacks{}
-	mi := &file_fsm_fsm_proto_msgTypes[21]
+	mi := &file_fsm_fsm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1982,7 +2137,7 @@ func (x *NodePacks) String() string {
 func (*NodePacks) ProtoMessage() {}
 
 func (x *NodePacks) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[21]
+	mi := &file_fsm_fsm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1995,7 +2150,7 @@ func (x *NodePacks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodePacks.ProtoReflect.Descriptor instead.
 func (*NodePacks) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{21}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *NodePacks) GetPlace() *Place {
@@ -2027,7 +2182,7 @@ type UserPut struct {
 
 func (x *UserPut) Reset() {
 	*x = UserPut{}
-	mi := &file_fsm_fsm_proto_msgTypes[22]
+	mi := &file_fsm_fsm_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2039,7 +2194,7 @@ func (x *UserPut) String() string {
 func (*UserPut) ProtoMessage() {}
 
 func (x *UserPut) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[22]
+	mi := &file_fsm_fsm_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2052,7 +2207,7 @@ func (x *UserPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserPut.ProtoReflect.Descriptor instead.
 func (*UserPut) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{22}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UserPut) GetName() string {
@@ -2107,7 +2262,7 @@ type UserRemove struct {
 
 func (x *UserRemove) Reset() {
 	*x = UserRemove{}
-	mi := &file_fsm_fsm_proto_msgTypes[23]
+	mi := &file_fsm_fsm_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2119,7 +2274,7 @@ func (x *UserRemove) String() string {
 func (*UserRemove) ProtoMessage() {}
 
 func (x *UserRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[23]
+	mi := &file_fsm_fsm_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2132,7 +2287,7 @@ func (x *UserRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserRemove.ProtoReflect.Descriptor instead.
 func (*UserRemove) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{23}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *UserRemove) GetName() string {
@@ -2153,7 +2308,7 @@ type KeysPut struct {
 
 func (x *KeysPut) Reset() {
 	*x = KeysPut{}
-	mi := &file_fsm_fsm_proto_msgTypes[24]
+	mi := &file_fsm_fsm_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2165,7 +2320,7 @@ func (x *KeysPut) String() string {
 func (*KeysPut) ProtoMessage() {}
 
 func (x *KeysPut) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[24]
+	mi := &file_fsm_fsm_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2178,7 +2333,7 @@ func (x *KeysPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeysPut.ProtoReflect.Descriptor instead.
 func (*KeysPut) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{24}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *KeysPut) GetKeys() []*SigningKey {
@@ -2206,7 +2361,7 @@ type SecretPut struct {
 
 func (x *SecretPut) Reset() {
 	*x = SecretPut{}
-	mi := &file_fsm_fsm_proto_msgTypes[25]
+	mi := &file_fsm_fsm_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2218,7 +2373,7 @@ func (x *SecretPut) String() string {
 func (*SecretPut) ProtoMessage() {}
 
 func (x *SecretPut) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[25]
+	mi := &file_fsm_fsm_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2231,7 +2386,7 @@ func (x *SecretPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SecretPut.ProtoReflect.Descriptor instead.
 func (*SecretPut) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{25}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SecretPut) GetVersion() uint64 {
@@ -2262,7 +2417,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_fsm_fsm_proto_msgTypes[26]
+	mi := &file_fsm_fsm_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2274,7 +2429,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[26]
+	mi := &file_fsm_fsm_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2287,7 +2442,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{26}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Outcome) GetCode() Code {
@@ -2335,7 +2490,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_fsm_fsm_proto_msgTypes[27]
+	mi := &file_fsm_fsm_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2347,7 +2502,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[27]
+	mi := &file_fsm_fsm_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2360,7 +2515,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{27}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Batch) GetCommands() []*Command {
@@ -2379,7 +2534,7 @@ type Outcomes struct {
 
 func (x *Outcomes) Reset() {
 	*x = Outcomes{}
-	mi := &file_fsm_fsm_proto_msgTypes[28]
+	mi := &file_fsm_fsm_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2391,7 +2546,7 @@ func (x *Outcomes) String() string {
 func (*Outcomes) ProtoMessage() {}
 
 func (x *Outcomes) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[28]
+	mi := &file_fsm_fsm_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2404,7 +2559,7 @@ func (x *Outcomes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcomes.ProtoReflect.Descriptor instead.
 func (*Outcomes) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{28}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Outcomes) GetOutcomes() []*Outcome {
@@ -2446,6 +2601,7 @@ type Task struct {
 	Progress      *Progress              `protobuf:"bytes,26,opt,name=progress,proto3" json:"progress,omitempty"`                       // of the current attempt; only in answers of the leader, never in the state
 	ArgsBlob      *Blob                  `protobuf:"bytes,27,opt,name=args_blob,json=argsBlob,proto3" json:"args_blob,omitempty"`       // in the place of args
 	ResultBlob    *Blob                  `protobuf:"bytes,28,opt,name=result_blob,json=resultBlob,proto3" json:"result_blob,omitempty"` // in the place of result
+	Where         string                 `protobuf:"bytes,30,opt,name=where,proto3" json:"where,omitempty"`                             // labels that its node must have, as WhereOf writes them; "" = any node
 	Owner         string                 `protobuf:"bytes,29,opt,name=owner,proto3" json:"owner,omitempty"`                             // the user who submitted it, "" = nobody in particular
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2453,7 +2609,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_fsm_fsm_proto_msgTypes[29]
+	mi := &file_fsm_fsm_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2465,7 +2621,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[29]
+	mi := &file_fsm_fsm_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2478,7 +2634,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{29}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Task) GetKey() []byte {
@@ -2677,6 +2833,13 @@ func (x *Task) GetResultBlob() *Blob {
 	return nil
 }
 
+func (x *Task) GetWhere() string {
+	if x != nil {
+		return x.Where
+	}
+	return ""
+}
+
 func (x *Task) GetOwner() string {
 	if x != nil {
 		return x.Owner
@@ -2695,7 +2858,7 @@ type Progress struct {
 
 func (x *Progress) Reset() {
 	*x = Progress{}
-	mi := &file_fsm_fsm_proto_msgTypes[30]
+	mi := &file_fsm_fsm_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2707,7 +2870,7 @@ func (x *Progress) String() string {
 func (*Progress) ProtoMessage() {}
 
 func (x *Progress) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[30]
+	mi := &file_fsm_fsm_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2720,7 +2883,7 @@ func (x *Progress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Progress.ProtoReflect.Descriptor instead.
 func (*Progress) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{30}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Progress) GetFraction() float64 {
@@ -2752,7 +2915,7 @@ type Past struct {
 
 func (x *Past) Reset() {
 	*x = Past{}
-	mi := &file_fsm_fsm_proto_msgTypes[31]
+	mi := &file_fsm_fsm_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2764,7 +2927,7 @@ func (x *Past) String() string {
 func (*Past) ProtoMessage() {}
 
 func (x *Past) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[31]
+	mi := &file_fsm_fsm_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2777,7 +2940,7 @@ func (x *Past) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Past.ProtoReflect.Descriptor instead.
 func (*Past) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{31}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Past) GetAttempt() uint32 {
@@ -2837,14 +3000,16 @@ type Node struct {
 	Down          bool                   `protobuf:"varint,10,opt,name=down,proto3" json:"down,omitempty"`        // this boot runs nothing more
 	Gone          bool                   `protobuf:"varint,11,opt,name=gone,proto3" json:"gone,omitempty"`        // removed for good; kept for the tasks that name it
 	UpMs          int64                  `protobuf:"varint,12,opt,name=up_ms,json=upMs,proto3" json:"up_ms,omitempty"`
-	Drain         *Drain                 `protobuf:"bytes,13,opt,name=drain,proto3" json:"drain,omitempty"` // takes no tasks until it is resumed; absent = it does
+	Drain         *Drain                 `protobuf:"bytes,13,opt,name=drain,proto3" json:"drain,omitempty"`                                // takes no tasks until it is resumed; absent = it does
+	StartLabels   []*Label               `protobuf:"bytes,14,rep,name=start_labels,json=startLabels,proto3" json:"start_labels,omitempty"` // that it was started with, by key
+	LaterLabels   []*Label               `protobuf:"bytes,15,rep,name=later_labels,json=laterLabels,proto3" json:"later_labels,omitempty"` // that it was given since, by key: these win
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_fsm_fsm_proto_msgTypes[32]
+	mi := &file_fsm_fsm_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2856,7 +3021,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[32]
+	mi := &file_fsm_fsm_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2869,7 +3034,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{32}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Node) GetNumber() uint32 {
@@ -2963,6 +3128,20 @@ func (x *Node) GetDrain() *Drain {
 	return nil
 }
 
+func (x *Node) GetStartLabels() []*Label {
+	if x != nil {
+		return x.StartLabels
+	}
+	return nil
+}
+
+func (x *Node) GetLaterLabels() []*Label {
+	if x != nil {
+		return x.LaterLabels
+	}
+	return nil
+}
+
 // Drain is what a NodeDrain until_resumed has told a node.
 type Drain struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2974,7 +3153,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_fsm_fsm_proto_msgTypes[33]
+	mi := &file_fsm_fsm_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2986,7 +3165,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[33]
+	mi := &file_fsm_fsm_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2999,7 +3178,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{33}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Drain) GetSinceMs() int64 {
@@ -3030,7 +3209,7 @@ type Pack struct {
 
 func (x *Pack) Reset() {
 	*x = Pack{}
-	mi := &file_fsm_fsm_proto_msgTypes[34]
+	mi := &file_fsm_fsm_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3042,7 +3221,7 @@ func (x *Pack) String() string {
 func (*Pack) ProtoMessage() {}
 
 func (x *Pack) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[34]
+	mi := &file_fsm_fsm_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3055,7 +3234,7 @@ func (x *Pack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pack.ProtoReflect.Descriptor instead.
 func (*Pack) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{34}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Pack) GetName() string {
@@ -3111,7 +3290,7 @@ type PackRelease struct {
 
 func (x *PackRelease) Reset() {
 	*x = PackRelease{}
-	mi := &file_fsm_fsm_proto_msgTypes[35]
+	mi := &file_fsm_fsm_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3123,7 +3302,7 @@ func (x *PackRelease) String() string {
 func (*PackRelease) ProtoMessage() {}
 
 func (x *PackRelease) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[35]
+	mi := &file_fsm_fsm_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3136,7 +3315,7 @@ func (x *PackRelease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackRelease.ProtoReflect.Descriptor instead.
 func (*PackRelease) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{35}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *PackRelease) GetRelease() string {
@@ -3218,7 +3397,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_fsm_fsm_proto_msgTypes[36]
+	mi := &file_fsm_fsm_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3230,7 +3409,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[36]
+	mi := &file_fsm_fsm_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3243,7 +3422,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{36}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *User) GetName() string {
@@ -3306,7 +3485,7 @@ type Keys struct {
 
 func (x *Keys) Reset() {
 	*x = Keys{}
-	mi := &file_fsm_fsm_proto_msgTypes[37]
+	mi := &file_fsm_fsm_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3318,7 +3497,7 @@ func (x *Keys) String() string {
 func (*Keys) ProtoMessage() {}
 
 func (x *Keys) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[37]
+	mi := &file_fsm_fsm_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3331,7 +3510,7 @@ func (x *Keys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keys.ProtoReflect.Descriptor instead.
 func (*Keys) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{37}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Keys) GetKeys() []*SigningKey {
@@ -3364,7 +3543,7 @@ type SigningKey struct {
 
 func (x *SigningKey) Reset() {
 	*x = SigningKey{}
-	mi := &file_fsm_fsm_proto_msgTypes[38]
+	mi := &file_fsm_fsm_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3376,7 +3555,7 @@ func (x *SigningKey) String() string {
 func (*SigningKey) ProtoMessage() {}
 
 func (x *SigningKey) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[38]
+	mi := &file_fsm_fsm_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3389,7 +3568,7 @@ func (x *SigningKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SigningKey.ProtoReflect.Descriptor instead.
 func (*SigningKey) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{38}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SigningKey) GetId() string {
@@ -3456,7 +3635,7 @@ type Rotation struct {
 
 func (x *Rotation) Reset() {
 	*x = Rotation{}
-	mi := &file_fsm_fsm_proto_msgTypes[39]
+	mi := &file_fsm_fsm_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3468,7 +3647,7 @@ func (x *Rotation) String() string {
 func (*Rotation) ProtoMessage() {}
 
 func (x *Rotation) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[39]
+	mi := &file_fsm_fsm_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3481,7 +3660,7 @@ func (x *Rotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rotation.ProtoReflect.Descriptor instead.
 func (*Rotation) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{39}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Rotation) GetFrom() string {
@@ -3537,7 +3716,7 @@ type Audits struct {
 
 func (x *Audits) Reset() {
 	*x = Audits{}
-	mi := &file_fsm_fsm_proto_msgTypes[40]
+	mi := &file_fsm_fsm_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3549,7 +3728,7 @@ func (x *Audits) String() string {
 func (*Audits) ProtoMessage() {}
 
 func (x *Audits) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[40]
+	mi := &file_fsm_fsm_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3562,7 +3741,7 @@ func (x *Audits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audits.ProtoReflect.Descriptor instead.
 func (*Audits) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{40}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Audits) GetTimeMs() int64 {
@@ -3596,7 +3775,7 @@ type Audit struct {
 
 func (x *Audit) Reset() {
 	*x = Audit{}
-	mi := &file_fsm_fsm_proto_msgTypes[41]
+	mi := &file_fsm_fsm_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3608,7 +3787,7 @@ func (x *Audit) String() string {
 func (*Audit) ProtoMessage() {}
 
 func (x *Audit) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[41]
+	mi := &file_fsm_fsm_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3621,7 +3800,7 @@ func (x *Audit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audit.ProtoReflect.Descriptor instead.
 func (*Audit) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{41}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Audit) GetSub() string {
@@ -3692,7 +3871,7 @@ type Remembered struct {
 
 func (x *Remembered) Reset() {
 	*x = Remembered{}
-	mi := &file_fsm_fsm_proto_msgTypes[42]
+	mi := &file_fsm_fsm_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3704,7 +3883,7 @@ func (x *Remembered) String() string {
 func (*Remembered) ProtoMessage() {}
 
 func (x *Remembered) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[42]
+	mi := &file_fsm_fsm_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3717,7 +3896,7 @@ func (x *Remembered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remembered.ProtoReflect.Descriptor instead.
 func (*Remembered) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{42}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Remembered) GetBodyHash() []byte {
@@ -3754,7 +3933,7 @@ type Nudge struct {
 
 func (x *Nudge) Reset() {
 	*x = Nudge{}
-	mi := &file_fsm_fsm_proto_msgTypes[43]
+	mi := &file_fsm_fsm_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3766,7 +3945,7 @@ func (x *Nudge) String() string {
 func (*Nudge) ProtoMessage() {}
 
 func (x *Nudge) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[43]
+	mi := &file_fsm_fsm_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3779,7 +3958,7 @@ func (x *Nudge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nudge.ProtoReflect.Descriptor instead.
 func (*Nudge) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{43}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Nudge) GetIndex() uint64 {
@@ -3811,7 +3990,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_fsm_fsm_proto_msgTypes[44]
+	mi := &file_fsm_fsm_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3823,7 +4002,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[44]
+	mi := &file_fsm_fsm_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3836,7 +4015,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{44}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Heartbeat) GetPlace() *Place {
@@ -3894,7 +4073,7 @@ type TaskProgress struct {
 
 func (x *TaskProgress) Reset() {
 	*x = TaskProgress{}
-	mi := &file_fsm_fsm_proto_msgTypes[45]
+	mi := &file_fsm_fsm_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3906,7 +4085,7 @@ func (x *TaskProgress) String() string {
 func (*TaskProgress) ProtoMessage() {}
 
 func (x *TaskProgress) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsm_proto_msgTypes[45]
+	mi := &file_fsm_fsm_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3919,7 +4098,7 @@ func (x *TaskProgress) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskProgress.ProtoReflect.Descriptor instead.
 func (*TaskProgress) Descriptor() ([]byte, []int) {
-	return file_fsm_fsm_proto_rawDescGZIP(), []int{45}
+	return file_fsm_fsm_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *TaskProgress) GetKey() []byte {
@@ -3957,7 +4136,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\rfsm/fsm.proto\x12\vpytasks.fsm\"P\n" +
 	"\x05Entry\x12\x15\n" +
 	"\x06now_ms\x18\x01 \x01(\x03R\x05nowMs\x120\n" +
-	"\bcommands\x18\x02 \x03(\v2\x14.pytasks.fsm.CommandR\bcommands\"\xd3\a\n" +
+	"\bcommands\x18\x02 \x03(\v2\x14.pytasks.fsm.CommandR\bcommands\"\x8c\b\n" +
 	"\aCommand\x12-\n" +
 	"\x06submit\x18\x01 \x01(\v2\x13.pytasks.fsm.SubmitH\x00R\x06submit\x12-\n" +
 	"\x06assign\x18\x02 \x01(\v2\x13.pytasks.fsm.AssignH\x00R\x06assign\x12-\n" +
@@ -3982,7 +4161,9 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"userRemove\x121\n" +
 	"\bkeys_put\x18\x11 \x01(\v2\x14.pytasks.fsm.KeysPutH\x00R\akeysPut\x127\n" +
 	"\n" +
-	"secret_put\x18\x12 \x01(\v2\x16.pytasks.fsm.SecretPutH\x00R\tsecretPut\x12(\n" +
+	"secret_put\x18\x12 \x01(\v2\x16.pytasks.fsm.SecretPutH\x00R\tsecretPut\x127\n" +
+	"\n" +
+	"node_label\x18\x13 \x01(\v2\x16.pytasks.fsm.NodeLabelH\x00R\tnodeLabel\x12(\n" +
 	"\x05actor\x18d \x01(\v2\x12.pytasks.fsm.ActorR\x05actorB\x06\n" +
 	"\x04kind\"-\n" +
 	"\x05Actor\x12\x10\n" +
@@ -3992,7 +4173,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05tasks\x18\x01 \x03(\v2\x10.pytasks.fsm.NewR\x05tasks\x12'\n" +
 	"\x0fidempotency_key\x18\x02 \x01(\tR\x0eidempotencyKey\x12\x1b\n" +
 	"\tbody_hash\x18\x03 \x01(\fR\bbodyHash\x12\x1e\n" +
-	"\vkeep_key_ms\x18\x04 \x01(\x03R\tkeepKeyMs\"\xf2\x02\n" +
+	"\vkeep_key_ms\x18\x04 \x01(\x03R\tkeepKeyMs\"\x88\x03\n" +
 	"\x03New\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -4008,7 +4189,8 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	" \x03(\tR\x04tags\x12(\n" +
 	"\x05place\x18\v \x01(\v2\x12.pytasks.fsm.PlaceR\x05place\x12\x18\n" +
 	"\arelease\x18\f \x01(\tR\arelease\x12.\n" +
-	"\targs_blob\x18\r \x01(\v2\x11.pytasks.fsm.BlobR\bargsBlob\"2\n" +
+	"\targs_blob\x18\r \x01(\v2\x11.pytasks.fsm.BlobR\bargsBlob\x12\x14\n" +
+	"\x05where\x18\x0e \x01(\tR\x05where\"2\n" +
 	"\x04Blob\x12\x16\n" +
 	"\x06digest\x18\x01 \x01(\fR\x06digest\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\"\x90\x01\n" +
@@ -4057,7 +4239,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\tmax_bytes\x18\x03 \x01(\x04R\bmaxBytes\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12&\n" +
 	"\x0faudit_before_ms\x18\x05 \x01(\x03R\rauditBeforeMs\x12&\n" +
-	"\x0fmax_audit_bytes\x18\x06 \x01(\x04R\rmaxAuditBytes\"\x9a\x01\n" +
+	"\x0fmax_audit_bytes\x18\x06 \x01(\x04R\rmaxAuditBytes\"\xc6\x01\n" +
 	"\x06NodeUp\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -4065,7 +4247,12 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05slots\x18\x04 \x01(\rR\x05slots\x12\x14\n" +
 	"\x05packs\x18\x05 \x01(\fR\x05packs\x12\x12\n" +
 	"\x04http\x18\x06 \x01(\tR\x04http\x12\x18\n" +
-	"\aversion\x18\a \x01(\tR\aversion\"d\n" +
+	"\aversion\x18\a \x01(\tR\aversion\x12*\n" +
+	"\x06labels\x18\b \x03(\v2\x12.pytasks.fsm.LabelR\x06labels\"I\n" +
+	"\x05Label\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x18\n" +
+	"\aremoved\x18\x03 \x01(\bR\aremoved\"d\n" +
 	"\bNodeDown\x12(\n" +
 	"\x05place\x18\x01 \x01(\v2\x12.pytasks.fsm.PlaceR\x05place\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
@@ -4076,7 +4263,11 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\runtil_resumed\x18\x03 \x01(\bR\funtilResumed\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x04 \x01(\x03R\ttimeoutMs\x12\x14\n" +
-	"\x05force\x18\x05 \x01(\bR\x05force\"\xa5\x01\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\"y\n" +
+	"\tNodeLabel\x12(\n" +
+	"\x05place\x18\x01 \x01(\v2\x12.pytasks.fsm.PlaceR\x05place\x12*\n" +
+	"\x06labels\x18\x02 \x03(\v2\x12.pytasks.fsm.LabelR\x06labels\x12\x16\n" +
+	"\x06forget\x18\x03 \x01(\bR\x06forget\"\xa5\x01\n" +
 	"\aPackPut\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\arelease\x18\x02 \x01(\tR\arelease\x12\x18\n" +
@@ -4124,7 +4315,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\x05Batch\x120\n" +
 	"\bcommands\x18\x01 \x03(\v2\x14.pytasks.fsm.CommandR\bcommands\"<\n" +
 	"\bOutcomes\x120\n" +
-	"\boutcomes\x18\x01 \x03(\v2\x14.pytasks.fsm.OutcomeR\boutcomes\"\xf7\x06\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x14.pytasks.fsm.OutcomeR\boutcomes\"\x8d\a\n" +
 	"\x04Task\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -4161,6 +4352,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\targs_blob\x18\x1b \x01(\v2\x11.pytasks.fsm.BlobR\bargsBlob\x122\n" +
 	"\vresult_blob\x18\x1c \x01(\v2\x11.pytasks.fsm.BlobR\n" +
 	"resultBlob\x12\x14\n" +
+	"\x05where\x18\x1e \x01(\tR\x05where\x12\x14\n" +
 	"\x05owner\x18\x1d \x01(\tR\x05owner\":\n" +
 	"\bProgress\x12\x1a\n" +
 	"\bfraction\x18\x01 \x01(\x01R\bfraction\x12\x12\n" +
@@ -4171,7 +4363,7 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	"\bstart_ms\x18\x03 \x01(\x03R\astartMs\x12\x15\n" +
 	"\x06end_ms\x18\x04 \x01(\x03R\x05endMs\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x06 \x01(\tR\amessage\"\xb3\x02\n" +
+	"\amessage\x18\x06 \x01(\tR\amessage\"\xa1\x03\n" +
 	"\x04Node\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
@@ -4186,7 +4378,9 @@ const file_fsm_fsm_proto_rawDesc = "" +
 	" \x01(\bR\x04down\x12\x12\n" +
 	"\x04gone\x18\v \x01(\bR\x04gone\x12\x13\n" +
 	"\x05up_ms\x18\f \x01(\x03R\x04upMs\x12(\n" +
-	"\x05drain\x18\r \x01(\v2\x12.pytasks.fsm.DrainR\x05drain\"A\n" +
+	"\x05drain\x18\r \x01(\v2\x12.pytasks.fsm.DrainR\x05drain\x125\n" +
+	"\fstart_labels\x18\x0e \x03(\v2\x12.pytasks.fsm.LabelR\vstartLabels\x125\n" +
+	"\flater_labels\x18\x0f \x03(\v2\x12.pytasks.fsm.LabelR\vlaterLabels\"A\n" +
 	"\x05Drain\x12\x19\n" +
 	"\bsince_ms\x18\x01 \x01(\x03R\asinceMs\x12\x1d\n" +
 	"\n" +
@@ -4316,7 +4510,7 @@ func file_fsm_fsm_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_fsm_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_fsm_fsm_proto_msgTypes = make([]protoimpl.MessageInfo, 48)
 var file_fsm_fsm_proto_goTypes = []any{
 	(Status)(0),          // 0: pytasks.fsm.Status
 	(Code)(0),            // 1: pytasks.fsm.Code
@@ -4336,36 +4530,38 @@ var file_fsm_fsm_proto_goTypes = []any{
 	(*Tick)(nil),         // 15: pytasks.fsm.Tick
 	(*Purge)(nil),        // 16: pytasks.fsm.Purge
 	(*NodeUp)(nil),       // 17: pytasks.fsm.NodeUp
-	(*NodeDown)(nil),     // 18: pytasks.fsm.NodeDown
-	(*NodeDrain)(nil),    // 19: pytasks.fsm.NodeDrain
-	(*PackPut)(nil),      // 20: pytasks.fsm.PackPut
-	(*PackUse)(nil),      // 21: pytasks.fsm.PackUse
-	(*PackRemove)(nil),   // 22: pytasks.fsm.PackRemove
-	(*NodePacks)(nil),    // 23: pytasks.fsm.NodePacks
-	(*UserPut)(nil),      // 24: pytasks.fsm.UserPut
-	(*UserRemove)(nil),   // 25: pytasks.fsm.UserRemove
-	(*KeysPut)(nil),      // 26: pytasks.fsm.KeysPut
-	(*SecretPut)(nil),    // 27: pytasks.fsm.SecretPut
-	(*Outcome)(nil),      // 28: pytasks.fsm.Outcome
-	(*Batch)(nil),        // 29: pytasks.fsm.Batch
-	(*Outcomes)(nil),     // 30: pytasks.fsm.Outcomes
-	(*Task)(nil),         // 31: pytasks.fsm.Task
-	(*Progress)(nil),     // 32: pytasks.fsm.Progress
-	(*Past)(nil),         // 33: pytasks.fsm.Past
-	(*Node)(nil),         // 34: pytasks.fsm.Node
-	(*Drain)(nil),        // 35: pytasks.fsm.Drain
-	(*Pack)(nil),         // 36: pytasks.fsm.Pack
-	(*PackRelease)(nil),  // 37: pytasks.fsm.PackRelease
-	(*User)(nil),         // 38: pytasks.fsm.User
-	(*Keys)(nil),         // 39: pytasks.fsm.Keys
-	(*SigningKey)(nil),   // 40: pytasks.fsm.SigningKey
-	(*Rotation)(nil),     // 41: pytasks.fsm.Rotation
-	(*Audits)(nil),       // 42: pytasks.fsm.Audits
-	(*Audit)(nil),        // 43: pytasks.fsm.Audit
-	(*Remembered)(nil),   // 44: pytasks.fsm.Remembered
-	(*Nudge)(nil),        // 45: pytasks.fsm.Nudge
-	(*Heartbeat)(nil),    // 46: pytasks.fsm.Heartbeat
-	(*TaskProgress)(nil), // 47: pytasks.fsm.TaskProgress
+	(*Label)(nil),        // 18: pytasks.fsm.Label
+	(*NodeDown)(nil),     // 19: pytasks.fsm.NodeDown
+	(*NodeDrain)(nil),    // 20: pytasks.fsm.NodeDrain
+	(*NodeLabel)(nil),    // 21: pytasks.fsm.NodeLabel
+	(*PackPut)(nil),      // 22: pytasks.fsm.PackPut
+	(*PackUse)(nil),      // 23: pytasks.fsm.PackUse
+	(*PackRemove)(nil),   // 24: pytasks.fsm.PackRemove
+	(*NodePacks)(nil),    // 25: pytasks.fsm.NodePacks
+	(*UserPut)(nil),      // 26: pytasks.fsm.UserPut
+	(*UserRemove)(nil),   // 27: pytasks.fsm.UserRemove
+	(*KeysPut)(nil),      // 28: pytasks.fsm.KeysPut
+	(*SecretPut)(nil),    // 29: pytasks.fsm.SecretPut
+	(*Outcome)(nil),      // 30: pytasks.fsm.Outcome
+	(*Batch)(nil),        // 31: pytasks.fsm.Batch
+	(*Outcomes)(nil),     // 32: pytasks.fsm.Outcomes
+	(*Task)(nil),         // 33: pytasks.fsm.Task
+	(*Progress)(nil),     // 34: pytasks.fsm.Progress
+	(*Past)(nil),         // 35: pytasks.fsm.Past
+	(*Node)(nil),         // 36: pytasks.fsm.Node
+	(*Drain)(nil),        // 37: pytasks.fsm.Drain
+	(*Pack)(nil),         // 38: pytasks.fsm.Pack
+	(*PackRelease)(nil),  // 39: pytasks.fsm.PackRelease
+	(*User)(nil),         // 40: pytasks.fsm.User
+	(*Keys)(nil),         // 41: pytasks.fsm.Keys
+	(*SigningKey)(nil),   // 42: pytasks.fsm.SigningKey
+	(*Rotation)(nil),     // 43: pytasks.fsm.Rotation
+	(*Audits)(nil),       // 44: pytasks.fsm.Audits
+	(*Audit)(nil),        // 45: pytasks.fsm.Audit
+	(*Remembered)(nil),   // 46: pytasks.fsm.Remembered
+	(*Nudge)(nil),        // 47: pytasks.fsm.Nudge
+	(*Heartbeat)(nil),    // 48: pytasks.fsm.Heartbeat
+	(*TaskProgress)(nil), // 49: pytasks.fsm.TaskProgress
 }
 var file_fsm_fsm_proto_depIdxs = []int32{
 	3,  // 0: pytasks.fsm.Entry.commands:type_name -> pytasks.fsm.Command
@@ -4377,54 +4573,60 @@ var file_fsm_fsm_proto_depIdxs = []int32{
 	15, // 6: pytasks.fsm.Command.tick:type_name -> pytasks.fsm.Tick
 	16, // 7: pytasks.fsm.Command.purge:type_name -> pytasks.fsm.Purge
 	17, // 8: pytasks.fsm.Command.node_up:type_name -> pytasks.fsm.NodeUp
-	18, // 9: pytasks.fsm.Command.node_down:type_name -> pytasks.fsm.NodeDown
-	19, // 10: pytasks.fsm.Command.node_drain:type_name -> pytasks.fsm.NodeDrain
-	20, // 11: pytasks.fsm.Command.pack_put:type_name -> pytasks.fsm.PackPut
-	21, // 12: pytasks.fsm.Command.pack_use:type_name -> pytasks.fsm.PackUse
-	22, // 13: pytasks.fsm.Command.pack_remove:type_name -> pytasks.fsm.PackRemove
-	23, // 14: pytasks.fsm.Command.node_packs:type_name -> pytasks.fsm.NodePacks
-	24, // 15: pytasks.fsm.Command.user_put:type_name -> pytasks.fsm.UserPut
-	25, // 16: pytasks.fsm.Command.user_remove:type_name -> pytasks.fsm.UserRemove
-	26, // 17: pytasks.fsm.Command.keys_put:type_name -> pytasks.fsm.KeysPut
-	27, // 18: pytasks.fsm.Command.secret_put:type_name -> pytasks.fsm.SecretPut
-	4,  // 19: pytasks.fsm.Command.actor:type_name -> pytasks.fsm.Actor
-	6,  // 20: pytasks.fsm.Submit.tasks:type_name -> pytasks.fsm.New
-	8,  // 21: pytasks.fsm.New.retry:type_name -> pytasks.fsm.Retry
-	9,  // 22: pytasks.fsm.New.place:type_name -> pytasks.fsm.Place
-	7,  // 23: pytasks.fsm.New.args_blob:type_name -> pytasks.fsm.Blob
-	9,  // 24: pytasks.fsm.Assign.place:type_name -> pytasks.fsm.Place
-	12, // 25: pytasks.fsm.Finish.error:type_name -> pytasks.fsm.Failure
-	7,  // 26: pytasks.fsm.Finish.result_blob:type_name -> pytasks.fsm.Blob
-	9,  // 27: pytasks.fsm.NodeDown.place:type_name -> pytasks.fsm.Place
-	9,  // 28: pytasks.fsm.NodeDrain.place:type_name -> pytasks.fsm.Place
-	9,  // 29: pytasks.fsm.NodePacks.place:type_name -> pytasks.fsm.Place
-	40, // 30: pytasks.fsm.KeysPut.keys:type_name -> pytasks.fsm.SigningKey
-	41, // 31: pytasks.fsm.SecretPut.rotation:type_name -> pytasks.fsm.Rotation
-	1,  // 32: pytasks.fsm.Outcome.code:type_name -> pytasks.fsm.Code
-	0,  // 33: pytasks.fsm.Outcome.status:type_name -> pytasks.fsm.Status
-	3,  // 34: pytasks.fsm.Batch.commands:type_name -> pytasks.fsm.Command
-	28, // 35: pytasks.fsm.Outcomes.outcomes:type_name -> pytasks.fsm.Outcome
-	0,  // 36: pytasks.fsm.Task.status:type_name -> pytasks.fsm.Status
-	8,  // 37: pytasks.fsm.Task.retry:type_name -> pytasks.fsm.Retry
-	9,  // 38: pytasks.fsm.Task.place:type_name -> pytasks.fsm.Place
-	12, // 39: pytasks.fsm.Task.error:type_name -> pytasks.fsm.Failure
-	33, // 40: pytasks.fsm.Task.past:type_name -> pytasks.fsm.Past
-	32, // 41: pytasks.fsm.Task.progress:type_name -> pytasks.fsm.Progress
-	7,  // 42: pytasks.fsm.Task.args_blob:type_name -> pytasks.fsm.Blob
-	7,  // 43: pytasks.fsm.Task.result_blob:type_name -> pytasks.fsm.Blob
-	35, // 44: pytasks.fsm.Node.drain:type_name -> pytasks.fsm.Drain
-	37, // 45: pytasks.fsm.Pack.releases:type_name -> pytasks.fsm.PackRelease
-	40, // 46: pytasks.fsm.Keys.keys:type_name -> pytasks.fsm.SigningKey
-	43, // 47: pytasks.fsm.Audits.audits:type_name -> pytasks.fsm.Audit
-	1,  // 48: pytasks.fsm.Audit.code:type_name -> pytasks.fsm.Code
-	31, // 49: pytasks.fsm.Nudge.tasks:type_name -> pytasks.fsm.Task
-	9,  // 50: pytasks.fsm.Heartbeat.place:type_name -> pytasks.fsm.Place
-	47, // 51: pytasks.fsm.Heartbeat.progress:type_name -> pytasks.fsm.TaskProgress
-	52, // [52:52] is the sub-list for method output_type
-	52, // [52:52] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	19, // 9: pytasks.fsm.Command.node_down:type_name -> pytasks.fsm.NodeDown
+	20, // 10: pytasks.fsm.Command.node_drain:type_name -> pytasks.fsm.NodeDrain
+	22, // 11: pytasks.fsm.Command.pack_put:type_name -> pytasks.fsm.PackPut
+	23, // 12: pytasks.fsm.Command.pack_use:type_name -> pytasks.fsm.PackUse
+	24, // 13: pytasks.fsm.Command.pack_remove:type_name -> pytasks.fsm.PackRemove
+	25, // 14: pytasks.fsm.Command.node_packs:type_name -> pytasks.fsm.NodePacks
+	26, // 15: pytasks.fsm.Command.user_put:type_name -> pytasks.fsm.UserPut
+	27, // 16: pytasks.fsm.Command.user_remove:type_name -> pytasks.fsm.UserRemove
+	28, // 17: pytasks.fsm.Command.keys_put:type_name -> pytasks.fsm.KeysPut
+	29, // 18: pytasks.fsm.Command.secret_put:type_name -> pytasks.fsm.SecretPut
+	21, // 19: pytasks.fsm.Command.node_label:type_name -> pytasks.fsm.NodeLabel
+	4,  // 20: pytasks.fsm.Command.actor:type_name -> pytasks.fsm.Actor
+	6,  // 21: pytasks.fsm.Submit.tasks:type_name -> pytasks.fsm.New
+	8,  // 22: pytasks.fsm.New.retry:type_name -> pytasks.fsm.Retry
+	9,  // 23: pytasks.fsm.New.place:type_name -> pytasks.fsm.Place
+	7,  // 24: pytasks.fsm.New.args_blob:type_name -> pytasks.fsm.Blob
+	9,  // 25: pytasks.fsm.Assign.place:type_name -> pytasks.fsm.Place
+	12, // 26: pytasks.fsm.Finish.error:type_name -> pytasks.fsm.Failure
+	7,  // 27: pytasks.fsm.Finish.result_blob:type_name -> pytasks.fsm.Blob
+	18, // 28: pytasks.fsm.NodeUp.labels:type_name -> pytasks.fsm.Label
+	9,  // 29: pytasks.fsm.NodeDown.place:type_name -> pytasks.fsm.Place
+	9,  // 30: pytasks.fsm.NodeDrain.place:type_name -> pytasks.fsm.Place
+	9,  // 31: pytasks.fsm.NodeLabel.place:type_name -> pytasks.fsm.Place
+	18, // 32: pytasks.fsm.NodeLabel.labels:type_name -> pytasks.fsm.Label
+	9,  // 33: pytasks.fsm.NodePacks.place:type_name -> pytasks.fsm.Place
+	42, // 34: pytasks.fsm.KeysPut.keys:type_name -> pytasks.fsm.SigningKey
+	43, // 35: pytasks.fsm.SecretPut.rotation:type_name -> pytasks.fsm.Rotation
+	1,  // 36: pytasks.fsm.Outcome.code:type_name -> pytasks.fsm.Code
+	0,  // 37: pytasks.fsm.Outcome.status:type_name -> pytasks.fsm.Status
+	3,  // 38: pytasks.fsm.Batch.commands:type_name -> pytasks.fsm.Command
+	30, // 39: pytasks.fsm.Outcomes.outcomes:type_name -> pytasks.fsm.Outcome
+	0,  // 40: pytasks.fsm.Task.status:type_name -> pytasks.fsm.Status
+	8,  // 41: pytasks.fsm.Task.retry:type_name -> pytasks.fsm.Retry
+	9,  // 42: pytasks.fsm.Task.place:type_name -> pytasks.fsm.Place
+	12, // 43: pytasks.fsm.Task.error:type_name -> pytasks.fsm.Failure
+	35, // 44: pytasks.fsm.Task.past:type_name -> pytasks.fsm.Past
+	34, // 45: pytasks.fsm.Task.progress:type_name -> pytasks.fsm.Progress
+	7,  // 46: pytasks.fsm.Task.args_blob:type_name -> pytasks.fsm.Blob
+	7,  // 47: pytasks.fsm.Task.result_blob:type_name -> pytasks.fsm.Blob
+	37, // 48: pytasks.fsm.Node.drain:type_name -> pytasks.fsm.Drain
+	18, // 49: pytasks.fsm.Node.start_labels:type_name -> pytasks.fsm.Label
+	18, // 50: pytasks.fsm.Node.later_labels:type_name -> pytasks.fsm.Label
+	39, // 51: pytasks.fsm.Pack.releases:type_name -> pytasks.fsm.PackRelease
+	42, // 52: pytasks.fsm.Keys.keys:type_name -> pytasks.fsm.SigningKey
+	45, // 53: pytasks.fsm.Audits.audits:type_name -> pytasks.fsm.Audit
+	1,  // 54: pytasks.fsm.Audit.code:type_name -> pytasks.fsm.Code
+	33, // 55: pytasks.fsm.Nudge.tasks:type_name -> pytasks.fsm.Task
+	9,  // 56: pytasks.fsm.Heartbeat.place:type_name -> pytasks.fsm.Place
+	49, // 57: pytasks.fsm.Heartbeat.progress:type_name -> pytasks.fsm.TaskProgress
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsm_proto_init() }
@@ -4451,6 +4653,7 @@ func file_fsm_fsm_proto_init() {
 		(*Command_UserRemove)(nil),
 		(*Command_KeysPut)(nil),
 		(*Command_SecretPut)(nil),
+		(*Command_NodeLabel)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4458,7 +4661,7 @@ func file_fsm_fsm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsm_proto_rawDesc), len(file_fsm_fsm_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   46,
+			NumMessages:   48,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

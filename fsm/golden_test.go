@@ -28,7 +28,7 @@ func goldenCommands() []*Command {
 				DelayMs: 1500, EtaMs: 1700000005000, TimeoutMs: 60000,
 				Retry: &Retry{MaxAttempts: 5, InitialMs: 100, Factor: 2.5, MaxMs: 10000, Jitter: 0.25},
 				Tags:  []string{"a", "b"}, Place: at, Release: "1.0+3fa9c1e2b4d5",
-				ArgsBlob: &Blob{Digest: bytes.Repeat([]byte{0xa7}, 32), Size: 70000},
+				ArgsBlob: &Blob{Digest: bytes.Repeat([]byte{0xa7}, 32), Size: 70000}, Where: "gpu=yes,zone=eu",
 			}},
 			IdempotencyKey: "once", BodyHash: []byte{0xde, 0xad}, KeepKeyMs: 86400000,
 		}}},
@@ -47,6 +47,7 @@ func goldenCommands() []*Command {
 		}}},
 		{Kind: &Command_NodeUp{&NodeUp{
 			Id: "6f1e", Name: "alpha", Boot: 1700000000001, Slots: 8, Packs: []byte(`[]`), Http: "http://alpha:8080", Version: "1.2.3",
+			Labels: []*Label{{Key: "zone", Value: "eu", Removed: true}},
 		}}},
 		{Kind: &Command_NodeDown{&NodeDown{Place: at, Reason: ReasonWorkerLost, Forget: true}}},
 		{Kind: &Command_NodeDrain{&NodeDrain{Place: at, Draining: true, UntilResumed: true, TimeoutMs: 30000, Force: true}}},
@@ -66,6 +67,7 @@ func goldenCommands() []*Command {
 			Id: "k1", Algorithm: "EdDSA", PublicDer: []byte{0x30, 0x2a}, Sealed: []byte{0x5e, 0xa1}, SealedBy: "s1",
 			CreatedMs: 1700000000000, VerifyUntilMs: 1700000900000,
 		}}}}},
+		{Actor: root, Kind: &Command_NodeLabel{&NodeLabel{Place: at, Labels: []*Label{{Key: "zone", Value: "eu", Removed: true}}, Forget: true}}},
 		{Actor: root, Kind: &Command_SecretPut{&SecretPut{Version: 42, Rotation: &Rotation{
 			From: "s1", To: "s2", Sealed: []byte{0x5e, 0xa2}, Phase: 2, Version: 42, StartedMs: 1700000000000,
 		}}}},
@@ -118,8 +120,9 @@ func TestGoldenCommands(t *testing.T) {
 // of today: they read as commands without these, and are written the same.
 func TestGoldenBefore(t *testing.T) {
 	fields := map[string]func(*Command){
-		"submit":     func(c *Command) { n := c.GetSubmit().Tasks[0]; n.Release, n.ArgsBlob = "", nil },
+		"submit":     func(c *Command) { n := c.GetSubmit().Tasks[0]; n.Release, n.ArgsBlob, n.Where = "", nil, "" },
 		"finish":     func(c *Command) { f := c.GetFinish(); f.Log, f.ResultBlob = nil, nil },
+		"node_up":    func(c *Command) { c.GetNodeUp().Labels = nil },
 		"node_drain": func(c *Command) { d := c.GetNodeDrain(); d.UntilResumed, d.TimeoutMs, d.Force = false, 0, false },
 		"purge":      func(c *Command) { p := c.GetPurge(); p.AuditBeforeMs, p.MaxAuditBytes = 0, 0 },
 	}

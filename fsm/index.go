@@ -26,6 +26,7 @@ type live struct {
 	due      int64
 	at       Start
 	attempt  uint32
+	where    string
 	size     int   // of args and log, in bytes
 	blobs    int64 // of the blobs that it names, in bytes
 	saved    bool  // the store has a record of it
@@ -68,10 +69,14 @@ func (g *given) remove(l *live) {
 
 // packed is the unfinished tasks that need one release of one pack.
 type packed struct {
-	key   string                                // PackKey
-	tasks int                                   // in any state
-	ready [MaxPriority + 1]*btree.BTreeG[*live] // PENDING, by priority; in order
+	key    string             // PackKey
+	tasks  int                // in any state
+	ready  queues             // those PENDING that may run on any node
+	placed map[string]*queues // those that may not, by where; none of them is empty
 }
+
+// queues is pending tasks by priority, in order.
+type queues [MaxPriority + 1]*btree.BTreeG[*live]
 
 // taskType is a task type in one release of its pack.
 type taskType struct {
@@ -141,7 +146,7 @@ func (x *index) set(t *Task) (saved bool) {
 	}
 	l.size, l.blobs = len(t.Args)+len(t.Log), t.blobBytes()
 	l.status, l.order, l.due, l.attempt = t.Status, t.Order, t.DueMs, t.Attempt
-	l.at = Start{t.Place.GetNode(), t.Place.GetBoot()}
+	l.at, l.where = Start{t.Place.GetNode(), t.Place.GetBoot()}, t.Where
 	x.link(l)
 	x.hold(l, t)
 	return saved
@@ -202,7 +207,7 @@ func (x *index) link(l *live) {
 	x.bytes += int64(l.size) + l.blobs
 	switch l.status {
 	case Status_PENDING:
-		l.pack.queue(l.priority).ReplaceOrInsert(l)
+		l.pack.queues(l.where).of(l.priority).ReplaceOrInsert(l)
 	case Status_STARTED:
 		g := x.assigned[l.at.Node]
 		if g == nil {
@@ -221,7 +226,11 @@ func (x *index) unlink(l *live) {
 	x.bytes -= int64(l.size) + l.blobs
 	switch l.status {
 	case Status_PENDING:
-		l.pack.queue(l.priority).Delete(l)
+		q := l.pack.queues(l.where)
+		q.of(l.priority).Delete(l)
+		if l.where != "" && q.len() == 0 { // what callers ask for has no end
+			delete(l.pack.placed, l.where)
+		}
 	case Status_STARTED:
 		x.assigned[l.at.Node].remove(l)
 	default:
@@ -229,11 +238,51 @@ func (x *index) unlink(l *live) {
 	}
 }
 
-func (p *packed) queue(priority uint8) *btree.BTreeG[*live] {
-	if p.ready[priority] == nil {
-		p.ready[priority] = btree.NewG(32, orderBefore)
+// queues returns the queues of tasks that ask for a place, making them first if need be.
+func (p *packed) queues(where string) *queues {
+	if where == "" {
+		return &p.ready
 	}
-	return p.ready[priority]
+	q := p.placed[where]
+	if q == nil {
+		if p.placed == nil {
+			p.placed = map[string]*queues{}
+		}
+		q = new(queues)
+		p.placed[where] = q
+	}
+	return q
+}
+
+func (q *queues) of(priority uint8) *btree.BTreeG[*live] {
+	if q[priority] == nil {
+		q[priority] = btree.NewG(32, orderBefore)
+	}
+	return q[priority]
+}
+
+// first returns the first tasks of a priority, at most so many.
+func (q *queues) first(priority, most int) []*live {
+	var out []*live
+	if tree := q[priority]; tree != nil {
+		tree.Ascend(func(l *live) bool {
+			if len(out) < most {
+				out = append(out, l)
+			}
+			return len(out) < most
+		})
+	}
+	return out
+}
+
+func (q *queues) len() int {
+	n := 0
+	for _, tree := range q {
+		if tree != nil {
+			n += tree.Len()
+		}
+	}
+	return n
 }
 
 // assignedTo returns what runs at a node, in the order it was queued.
@@ -258,6 +307,14 @@ func PackKey(kind, release string) string {
 		return PackOf(kind)
 	}
 	return PackOf(kind) + "@" + release
+}
+
+// WaitKey returns what a pending task waits by: its PackKey, and behind a space the labels that it asks for.
+func WaitKey(kind, release, where string) string {
+	if where == "" {
+		return PackKey(kind, release)
+	}
+	return PackKey(kind, release) + " " + where
 }
 
 // PackOf returns the pack of a task type: the text before the first point.

@@ -195,6 +195,7 @@ func (c *comparison) blobs(s *State, want *model) {
 type placed struct {
 	where    string // ready, due or assigned
 	pack     string
+	wants    string // the labels that it asks for
 	node     uint32 // assigned
 	kind     string
 	status   Status
@@ -219,6 +220,7 @@ func (c *comparison) index(s *State, want *model) {
 			where: "due", kind: t.Type, status: t.Status, priority: uint8(t.Priority), order: t.Order, due: t.DueMs,
 			at: Start{t.Place.GetNode(), t.Place.GetBoot()}, attempt: t.Attempt, size: len(t.Args) + len(t.Log),
 		}
+		p.wants = t.Where
 		if p.pack = t.Type[:1]; t.Release != "" { // the packs of the drawn types are one letter
 			p.pack += "@" + t.Release
 		}
@@ -264,7 +266,7 @@ func (c *comparison) walk(x *index) map[Key]placed {
 		if old, twice := places[l.key]; twice || x.tasks[l.key] != l {
 			c.t.Fatalf("task %s stands at %+v and %+v, or is not the one of its key", l.key, old, p)
 		}
-		p.pack = l.pack.key
+		p.pack, p.wants = l.pack.key, l.where
 		p.kind, p.status, p.priority, p.order, p.due = l.kind, l.status, l.priority, l.order, l.due
 		p.at, p.attempt, p.size = l.at, l.attempt, l.size
 		places[l.key] = p
@@ -282,17 +284,25 @@ func (c *comparison) walk(x *index) map[Key]placed {
 	}
 	byOrder := func(a, b *live) int { return cmp.Compare(a.order, b.order) }
 	for key, p := range x.packs {
-		for priority, q := range p.ready {
-			if q == nil {
-				continue
+		all := map[string]*queues{"": &p.ready}
+		for where, q := range p.placed {
+			if all[where] = q; where == "" || q.len() == 0 {
+				c.t.Fatalf("%s keeps an empty queue of %q", key, where)
 			}
-			tree(q, placed{where: "ready"}, byOrder)
-			q.Ascend(func(l *live) bool {
-				if int(l.priority) != priority || l.pack != p || p.key != key {
-					c.t.Fatalf("task %s of %s and priority %d stands in the queue of %s and %d", l.key, l.pack.key, l.priority, key, priority)
+		}
+		for where, q := range all {
+			for priority, q := range q {
+				if q == nil {
+					continue
 				}
-				return true
-			})
+				tree(q, placed{where: "ready"}, byOrder)
+				q.Ascend(func(l *live) bool {
+					if int(l.priority) != priority || l.pack != p || p.key != key || l.where != where {
+						c.t.Fatalf("task %s of %s, priority %d, for %q stands in the queue of %s, %d, %q", l.key, l.pack.key, l.priority, l.where, key, priority, where)
+					}
+					return true
+				})
+			}
 		}
 	}
 	tree(x.due, placed{where: "due"}, func(a, b *live) int { return cmp.Or(cmp.Compare(a.due, b.due), byOrder(a, b)) })

@@ -1,6 +1,11 @@
 package fsm
 
-import "google.golang.org/protobuf/proto"
+import (
+	"cmp"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+)
 
 func (m *model) nodeUp(c *NodeUp) *Outcome {
 	n := &Node{Number: uint32(len(m.nodes)) + 1, Id: c.Id}
@@ -20,6 +25,7 @@ func (m *model) nodeUp(c *NodeUp) *Outcome {
 	}
 	n.Name, n.Boot, n.Slots, n.Packs, n.Http, n.Version = c.Name, c.Boot, c.Slots, c.Packs, c.Http, c.Version
 	n.Down, n.Gone = false, false
+	n.StartLabels = c.Labels
 	for i, other := range m.nodes {
 		if other.Id != c.Id && other.Name == c.Name { // it is down
 			m.nodes[i] = proto.CloneOf(other)
@@ -89,6 +95,28 @@ func (m *model) nodeDrainLasting(c *NodeDrain) *Outcome {
 	if c.Draining {
 		n.Drain = &Drain{SinceMs: since, TimeoutMs: c.TimeoutMs}
 	}
+	m.nodes[n.Number] = n
+	return &Outcome{}
+}
+
+// nodeLabel keeps the labels given later by key, the last word of each.
+func (m *model) nodeLabel(c *NodeLabel) *Outcome {
+	n := m.nodes[c.Place.GetNode()]
+	if n == nil || n.Gone {
+		return &Outcome{Code: Code_NOT_FOUND}
+	}
+	n = proto.CloneOf(n)
+	if c.Forget {
+		n.LaterLabels = nil
+	}
+	for _, l := range c.Labels {
+		if l.Key == "" || l.Value == "" && !l.Removed {
+			return &Outcome{Code: Code_MISFIT}
+		}
+		n.LaterLabels = slices.DeleteFunc(n.LaterLabels, func(old *Label) bool { return old.Key == l.Key })
+		n.LaterLabels = append(n.LaterLabels, l)
+	}
+	slices.SortFunc(n.LaterLabels, func(a, b *Label) int { return cmp.Compare(a.Key, b.Key) })
 	m.nodes[n.Number] = n
 	return &Outcome{}
 }

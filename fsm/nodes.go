@@ -11,7 +11,7 @@ func (n *Node) copyOf() *Node {
 	return &Node{
 		Number: n.Number, Id: n.Id, Name: n.Name, Boot: n.Boot, Slots: n.Slots, Packs: n.Packs, Http: n.Http,
 		Version: n.Version, Draining: n.Draining, Down: n.Down, Gone: n.Gone, UpMs: n.UpMs,
-		Drain: n.Drain,
+		Drain: n.Drain, StartLabels: n.StartLabels, LaterLabels: n.LaterLabels,
 	}
 }
 
@@ -47,7 +47,10 @@ func (a *applier) nodeUp(c *NodeUp) (*Outcome, error) {
 	}
 	n.Down = false
 	n.Name, n.Boot, n.Slots, n.Packs, n.Http, n.Version = c.Name, c.Boot, c.Slots, c.Packs, c.Http, c.Version
-	n.Gone = false
+	n.Gone, n.StartLabels = false, nil
+	for _, l := range c.Labels {
+		n.StartLabels = append(n.StartLabels, l.copyOf())
+	}
 	for _, other := range a.nodes {
 		if other.Name == c.Name && other.Id != c.Id && !other.Gone {
 			old := other.copyOf()

@@ -250,9 +250,15 @@ func (x *index) needing(key string, limit int) []*live {
 		}
 		return true
 	}
-	for _, q := range slices.Backward(p.ready[:]) {
-		if q != nil {
-			q.Ascend(take)
+	byOrder := func(a, b *live) int { return cmp.Compare(a.order, b.order) }
+	for priority := MaxPriority; priority >= 0 && len(out) < cap(out); priority-- {
+		ready := p.ready.first(priority, cap(out))
+		for _, q := range p.placed {
+			ready = append(ready, q.first(priority, cap(out))...)
+		}
+		slices.SortFunc(ready, byOrder) // whatever the order of the map
+		for _, l := range ready {
+			take(l)
 		}
 	}
 	var running []*live
@@ -261,7 +267,7 @@ func (x *index) needing(key string, limit int) []*live {
 			running = append(running, l)
 		}
 	}
-	slices.SortFunc(running, func(a, b *live) int { return cmp.Compare(a.order, b.order) })
+	slices.SortFunc(running, byOrder)
 	for _, l := range running {
 		take(l)
 	}

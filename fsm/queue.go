@@ -271,6 +271,13 @@ func (q *Queue) NodeDrain(ctx context.Context, n *NodeDrain) error {
 	return err
 }
 
+// NodeLabel gives a node labels, or takes some away. ErrNotFound: there is no such node; ErrMisfit: one of the labels cannot
+// be, or there are too many.
+func (q *Queue) NodeLabel(ctx context.Context, n *NodeLabel) error {
+	_, err := q.do(ctx, laneSubmit, &Command{Kind: &Command_NodeLabel{n}}, n.SizeVT()+64)
+	return err
+}
+
 // NodePacks says what a node can run from now on. ErrStale: it has registered anew.
 func (q *Queue) NodePacks(ctx context.Context, n *NodePacks) error {
 	_, err := q.do(ctx, laneFinish, &Command{Kind: &Command_NodePacks{n}}, len(n.Packs)+64)

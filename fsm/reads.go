@@ -3,6 +3,7 @@ package fsm
 import (
 	"context"
 	"maps"
+	"strings"
 	"sync"
 
 	bolt "go.etcd.io/bbolt"
@@ -47,40 +48,49 @@ func (s *State) Counts() Counts {
 type Ready struct {
 	Key      Key
 	Type     string
-	Pack     string // PackKey
+	Pack     string // WaitKey
 	Priority uint8
 	Order    uint64
 	Attempt  uint32 // the last one's number, 0 before the first
 }
 
-// PendingPacks returns how many pending tasks each pack has, by PackKey; packs without
-// any are left out.
+// PendingPacks returns how many pending tasks there are by WaitKey; where there are none the key is
+// left out.
 func (s *State) PendingPacks() map[string]int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	packs := map[string]int{}
 	for key, p := range s.index.packs {
-		for _, q := range p.ready {
-			if q != nil && q.Len() > 0 {
-				packs[key] += q.Len()
-			}
+		if n := p.ready.len(); n > 0 {
+			packs[key] = n
+		}
+		for where, q := range p.placed {
+			packs[key+" "+where] = q.len()
 		}
 	}
 	return packs
 }
 
-// Pending calls visit for the pending tasks of one PackKey and priority whose place
+// Pending calls visit for the pending tasks of one WaitKey and priority whose place
 // in the queue is behind after, in order, until visit returns false. Visit must
 // not write to the state.
-func (s *State) Pending(pack string, priority uint8, after uint64, visit func(Ready) bool) {
+func (s *State) Pending(wait string, priority uint8, after uint64, visit func(Ready) bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	pack, where, _ := strings.Cut(wait, " ")
 	p := s.index.packs[pack]
-	if p == nil || p.ready[priority] == nil {
+	if p == nil {
 		return
 	}
-	p.ready[priority].AscendGreaterOrEqual(&live{order: after + 1}, func(l *live) bool {
-		return visit(Ready{Key: l.key, Type: l.kind, Pack: p.key, Priority: l.priority, Order: l.order, Attempt: l.attempt})
+	q := &p.ready
+	if where != "" {
+		q = p.placed[where]
+	}
+	if q == nil || q[priority] == nil {
+		return
+	}
+	q[priority].AscendGreaterOrEqual(&live{order: after + 1}, func(l *live) bool {
+		return visit(Ready{Key: l.key, Type: l.kind, Pack: wait, Priority: l.priority, Order: l.order, Attempt: l.attempt})
 	})
 }
 

@@ -100,7 +100,7 @@ func (c *coverage) check(t *testing.T) {
 		"Release PENDING", "Release FAILURE", "Release STALE", "Release NOT_FOUND",
 		"Cancel REVOKED", "Cancel FINISHED", "Cancel NOT_FOUND", "Tick OK", "Purge OK",
 		"NodeUp OK", "NodeUp NAME_TAKEN", "NodeUp MISFIT", "NodeDown OK", "NodeDown STALE", "NodeDown NOT_FOUND",
-		"NodeDrain OK", "NodeDrain LAST_NODE", "NodeDrain STALE", "NodeDrain NOT_FOUND", "NodePacks OK", "NodePacks STALE", "NodePacks NOT_FOUND",
+		"NodeDrain OK", "NodeDrain LAST_NODE", "NodeDrain STALE", "NodeDrain NOT_FOUND", "NodeLabel OK", "NodeLabel MISFIT", "NodeLabel NOT_FOUND", "NodePacks OK", "NodePacks STALE", "NodePacks NOT_FOUND",
 		"PackPut OK", "PackPut MISFIT", "PackPut PACK_BUSY", "PackUse OK", "PackUse NOT_FOUND", "Submit NO_PACK",
 		"PackRemove OK", "PackRemove OK, some left", "PackRemove PACK_BUSY, some left", "PackRemove NOT_FOUND",
 		"UserPut OK", "UserPut MISFIT", "UserPut NOT_FOUND", "UserPut CONFLICT", "UserPut LAST_ADMIN",

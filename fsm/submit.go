@@ -40,6 +40,9 @@ func (a *applier) submit(c *Submit) (*Outcome, error) {
 			}
 			names[n.Name] = true
 		}
+		if _, ok := ParseWhere(n.Where); n.Where != "" && !ok {
+			return &Outcome{Code: Code_MISFIT}, nil
+		}
 		if !a.installed(n) {
 			return &Outcome{Code: Code_NO_PACK}, nil
 		}
@@ -142,7 +145,7 @@ func (a *applier) newTask(n *New, owner string) *Task {
 		Key: bytes.Clone(n.Key), Name: strings.Clone(n.Name), Type: ty.kind, Release: ty.release, Args: bytes.Clone(n.Args),
 		Priority: min(n.Priority, MaxPriority), Retry: n.Retry, TimeoutMs: n.TimeoutMs,
 		CreatedMs: a.now, DueMs: n.EtaMs, Status: Status_PENDING, ArgsBlob: n.ArgsBlob.copyOf(),
-		Owner: owner,
+		Owner: owner, Where: strings.Clone(n.Where),
 	}
 	for _, tag := range n.Tags {
 		t.Tags = append(t.Tags, strings.Clone(tag))

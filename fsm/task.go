@@ -56,7 +56,7 @@ func (t *Task) next() *Task {
 		Order: t.Order, Attempt: t.Attempt, Failures: t.Failures, Lost: t.Lost, Place: t.Place,
 		AssignedMs: t.AssignedMs, StartedMs: t.StartedMs, FinishedMs: t.FinishedMs,
 		Result: t.Result, Error: t.Error, Reason: t.Reason, Past: t.Past,
-		Release: t.Release, Log: t.Log, ArgsBlob: t.ArgsBlob, ResultBlob: t.ResultBlob, Owner: t.Owner,
+		Release: t.Release, Log: t.Log, ArgsBlob: t.ArgsBlob, ResultBlob: t.ResultBlob, Owner: t.Owner, Where: t.Where,
 	}
 }
 

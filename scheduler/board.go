@@ -6,7 +6,7 @@ type board struct {
 	workers []*Worker
 	pace    *pace
 	ahead   map[string]int // by type, as pace said when the board was made
-	pending map[string]int // waiting tasks by fsm.PackKey
+	pending map[string]int // waiting tasks by fsm.WaitKey
 	picked  func(*Worker)
 }
 
@@ -44,7 +44,7 @@ func (b *board) aheadOf(kind string) int {
 	return n
 }
 
-// pick chooses a place for a task of a type that needs a pack, and counts it there.
+// pick chooses a place for a task of a type that waits by a key, and counts it there.
 func (b *board) pick(pack, kind string, avoid uint32) *Worker {
 	ahead := b.aheadOf(kind)
 	w := pick(b.workers, pack, ahead, avoid)

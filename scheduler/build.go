@@ -105,13 +105,26 @@ func (t *term) stamp(e *entry, b *board, c *fsm.Command, o origin) {
 // refuse says why a Submit may not be queued now, nil if it may. Nothing else is ever
 // refused: what finishes, cancels or purges makes room.
 func (t *term) refuse(s *fsm.Submit, e *entry) *fsm.Outcome {
-	if t.full(s, e) {
+	if t.full(s, e) || t.scattered(s) {
 		return &fsm.Outcome{Code: fsm.Code_QUEUE_FULL}
 	}
 	if n := t.workers.shortOfDisk(); n != nil {
 		return &fsm.Outcome{Code: fsm.Code_DISK_FULL, Node: n.Number}
 	}
 	return nil
+}
+
+// maxPlaces bounds how many different keys tasks wait by: each is looked at for every entry.
+const maxPlaces = 1000
+
+// scattered says whether a Submit asks for places while tasks wait for very many different ones.
+func (t *term) scattered(s *fsm.Submit) bool {
+	for _, n := range s.Tasks {
+		if n.Where != "" {
+			return len(t.cfg.State.PendingPacks()) >= maxPlaces
+		}
+	}
+	return false
 }
 
 // full says whether the queue has no room for a Submit. What is in flight counts.
@@ -161,7 +174,7 @@ func backoff(r *fsm.Retry, n uint32, draw float64) int64 {
 // place puts a new task on a node in the same entry that queues it, if it may run
 // now, a slot is free and nobody waits before it.
 func (t *term) place(e *entry, b *board, n *fsm.New) {
-	pack := t.packs.key(n.Type, n.Release)
+	pack := t.packs.key(n.Type, n.Release, n.Where)
 	if n.DelayMs > 0 || n.EtaMs > e.now || b.waiting(pack) {
 		return
 	}

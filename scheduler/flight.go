@@ -12,7 +12,7 @@ import (
 type flight struct {
 	mu       sync.Mutex
 	taken    map[fsm.Key]bool          // pending tasks being assigned
-	byPack   map[string]int            // number of taken, by fsm.PackKey
+	byPack   map[string]int            // number of taken, by fsm.WaitKey
 	reserved map[uint32]map[string]int // tasks given to nodes, by type
 	submits  int
 	ticks    int

@@ -6,26 +6,26 @@ import (
 	"pytasks/fsm"
 )
 
-// packKeys makes fsm.PackKey without joining the same two texts for every task.
+// packKeys makes fsm.WaitKey without joining the same texts for every task.
 type packKeys map[packKey]string
 
-type packKey struct{ pack, release string }
+type packKey struct{ pack, release, where string }
 
 // maxPackKeys bounds what is kept of them.
 const maxPackKeys = 1024
 
-func (p packKeys) key(kind, release string) string {
-	if release == "" {
+func (p packKeys) key(kind, release, where string) string {
+	if release == "" && where == "" {
 		return fsm.PackOf(kind)
 	}
-	at := packKey{fsm.PackOf(kind), release}
+	at := packKey{fsm.PackOf(kind), release, where}
 	key, ok := p[at]
 	if !ok {
 		if len(p) >= maxPackKeys {
 			clear(p)
 		}
-		key = fsm.PackKey(kind, release)
-		p[packKey{strings.Clone(at.pack), strings.Clone(release)}] = key
+		key = fsm.WaitKey(kind, release, where)
+		p[packKey{strings.Clone(at.pack), strings.Clone(release), strings.Clone(where)}] = key
 	}
 	return key
 }

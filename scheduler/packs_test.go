@@ -100,7 +100,7 @@ func TestPackKeys(t *testing.T) {
 	p := packKeys{}
 	for range 2 {
 		for _, of := range [][2]string{{"p.f", ""}, {"p.f", "1"}, {"p.g", "1"}, {"p.f", "2"}, {"q.f", "1"}} {
-			if got, want := p.key(of[0], of[1]), fsm.PackKey(of[0], of[1]); got != want {
+			if got, want := p.key(of[0], of[1], ""), fsm.PackKey(of[0], of[1]); got != want {
 				t.Errorf("key(%q, %q) = %q, want %q", of[0], of[1], got, want)
 			}
 		}
@@ -108,11 +108,11 @@ func TestPackKeys(t *testing.T) {
 	if len(p) != 3 {
 		t.Errorf("%d keys are kept, want those of 3 releases", len(p))
 	}
-	if n := testing.AllocsPerRun(10, func() { p.key("p.f", "1") }); n != 0 {
+	if n := testing.AllocsPerRun(10, func() { p.key("p.f", "1", "") }); n != 0 {
 		t.Errorf("a key that is known takes %v allocations", n)
 	}
 	for i := range 2 * maxPackKeys {
-		p.key("p.f", fmt.Sprint(i))
+		p.key("p.f", fmt.Sprint(i), "")
 	}
 	if len(p) > maxPackKeys {
 		t.Errorf("%d keys are kept, want %d at most", len(p), maxPackKeys)

@@ -15,7 +15,7 @@ type pending struct {
 
 // source is the pending tasks of one pack and priority.
 type source struct {
-	pack     string // fsm.PackKey
+	pack     string // fsm.WaitKey
 	priority uint8
 	ready    []fsm.Ready // read and not yet taken
 	last     uint64      // order of the last one read

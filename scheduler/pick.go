@@ -1,5 +1,7 @@
 package scheduler
 
+import "strings"
+
 // Worker is a node as the choice of a place sees it.
 type Worker struct {
 	Number   uint32
@@ -11,7 +13,8 @@ type Worker struct {
 	Pressure uint8           // of its machine, 0 to 255
 	Alive    bool            // its heartbeats arrive, and it takes work
 	Packs    map[string]bool // what it can run, by fsm.PackKey
-	Stuck    bool            // its slots are held for longer than was thought: nothing may wait there
+	Labels   map[string]string
+	Stuck    bool // its slots are held for longer than was thought: nothing may wait there
 
 	picked uint64 // when it was picked last; breaks ties
 }
@@ -27,6 +30,23 @@ func (w *Worker) limit(ahead int) int {
 	return w.Slots + ahead*(w.Slots-w.Slow)/w.Slots
 }
 
+// fits says whether a worker can run what waits by a fsm.WaitKey.
+func (w *Worker) fits(key string) bool {
+	pack, where, placed := strings.Cut(key, " ")
+	if !w.Packs[pack] {
+		return false
+	}
+	for placed {
+		var label string
+		label, where, placed = strings.Cut(where, ",")
+		name, value, _ := strings.Cut(label, "=")
+		if got, ok := w.Labels[name]; !ok || got != value {
+			return false
+		}
+	}
+	return true
+}
+
 // score orders workers by load: the smaller, the better. Pressure counts up to
 // half a task per slot, so that it breaks near ties and a node that is busy with
 // something else is filled last.
@@ -34,14 +54,14 @@ func (w *Worker) score() float64 {
 	return float64(w.Running+1)/float64(max(1, w.Slots)) + float64(w.Pressure)/512
 }
 
-// pick returns the least loaded of the workers that may take one more task of a
-// pack, nil if none may. A worker with the number avoid, where the task failed
+// pick returns the least loaded of the workers that may take one more task that waits by a
+// key, nil if none may. A worker with the number avoid, where the task failed
 // before, is taken only if there is no other. ahead is how many tasks of the type
 // may wait at a node per its slots being free.
 func pick(workers []*Worker, pack string, ahead int, avoid uint32) *Worker {
 	var best, avoided *Worker
 	for _, w := range workers {
-		if !w.Alive || !w.Packs[pack] || w.Running >= w.limit(ahead*w.Slots) {
+		if !w.Alive || !w.fits(pack) || w.Running >= w.limit(ahead*w.Slots) {
 			continue
 		}
 		if w.Number == avoid {

@@ -143,7 +143,7 @@ func size(c *fsm.Command) int {
 	case *fsm.Command_Submit:
 		n := fixed
 		for _, t := range k.Submit.Tasks {
-			n += len(t.Args) + fixed
+			n += len(t.Args) + len(t.Where) + fixed
 		}
 		return n
 	case *fsm.Command_Finish:
@@ -154,6 +154,8 @@ func size(c *fsm.Command) int {
 		return fixed + len(k.NodePacks.Packs)
 	case *fsm.Command_PackPut:
 		return fixed + len(k.PackPut.Info)
+	case *fsm.Command_NodeLabel:
+		return fixed + k.NodeLabel.SizeVT()
 	case *fsm.Command_UserPut:
 		return fixed + k.UserPut.SizeVT()
 	case *fsm.Command_KeysPut:
@@ -168,7 +170,7 @@ func size(c *fsm.Command) int {
 // must never wait behind new work.
 func reports(c *fsm.Command) bool {
 	switch c.Kind.(type) {
-	case *fsm.Command_Submit, *fsm.Command_Cancel, *fsm.Command_PackPut, *fsm.Command_PackUse, *fsm.Command_PackRemove,
+	case *fsm.Command_Submit, *fsm.Command_Cancel, *fsm.Command_PackPut, *fsm.Command_PackUse, *fsm.Command_PackRemove, *fsm.Command_NodeLabel,
 		*fsm.Command_UserPut, *fsm.Command_UserRemove, *fsm.Command_KeysPut, *fsm.Command_SecretPut:
 		return false
 	}

@@ -31,10 +31,11 @@ type workers struct {
 	short map[uint32]bool      // had too little disk space at the last heartbeat; guarded by mu
 }
 
-// packSet is what a node can run, read from one version of its record.
+// packSet is what a node can run, and its labels, read from one version of its record.
 type packSet struct {
-	of  *fsm.Node
-	set map[string]bool
+	of     *fsm.Node
+	set    map[string]bool
+	labels map[string]string
 }
 
 func newWorkers(cfg *Config) *workers {
@@ -70,7 +71,7 @@ func (w *workers) refresh(changed bool) {
 			for _, name := range w.cfg.Packs(n) {
 				set[name] = true
 			}
-			w.packs[n.Number] = packSet{n, set}
+			w.packs[n.Number] = packSet{n, set, n.AllLabels()}
 		}
 	}
 }
@@ -170,6 +171,7 @@ func (w *workers) list() []Worker {
 			Number: n.Number, Boot: n.Boot, ID: n.Id, Slots: int(n.Slots),
 			Alive:    n.Takes() && w.beats[n.Number] == n.Boot && now.Sub(w.seen[n.Number]) < freshFor,
 			Packs:    w.packs[n.Number].set,
+			Labels:   w.packs[n.Number].labels,
 			Pressure: w.cfg.Cluster.Pressure(n.Id),
 			Stuck:    w.stuck[n.Number],
 			picked:   w.turns[n.Number],
