@@ -133,6 +133,9 @@ type Cluster interface {
 	Drain(ctx context.Context, nameOrID string, timeout time.Duration, force bool) error
 	// Resume makes a drained node take tasks again.
 	Resume(ctx context.Context, nameOrID string) error
+	// Label changes the labels of a node, beginning, with forget, with those that it was started with; nil takes one
+	// away. An error with the code misfit: there would be too many.
+	Label(ctx context.Context, nameOrID string, labels map[string]*string, forget bool) error
 	// StepDown gives the leadership to another node and returns its name. An error with the code no_successor: there is
 	// none that may have it.
 	StepDown(ctx context.Context) (leader string, err error)

@@ -11,15 +11,15 @@ import (
 
 // fields are the values of a task in a body, as they were sent. nil = absent.
 type fields struct {
-	typ, args                                         []byte
-	priority, delay, eta, timeout, retry, id, tagList []byte
+	typ, args                                                []byte
+	priority, delay, eta, timeout, retry, id, tagList, place []byte
 
 	slip   *slip // the first name that is not known, but nearly; nil = none
 	looked uint8 // names that are not known and were looked at
 }
 
 // names are those that a task's members have.
-var names = []string{"type", "args", "priority", "delay", "eta", "timeout", "retry", "id", "tags"}
+var names = []string{"type", "args", "priority", "delay", "eta", "timeout", "retry", "id", "tags", "where"}
 
 // set keeps the value of a key. Of a key given twice the last one counts;
 // unknown keys are ignored, as they always were, unless one looks like a slip.
@@ -43,6 +43,8 @@ func (f *fields) set(key, value []byte) {
 		f.id = value
 	case "tags":
 		f.tagList = value
+	case "where":
+		f.place = value
 	default:
 		f.unknown(key)
 	}
@@ -140,6 +142,8 @@ func (f *fields) member(name string) []byte {
 		return f.retry
 	case "id":
 		return f.id
+	case "where":
+		return f.place
 	}
 	return f.tagList
 }

@@ -41,6 +41,8 @@ type NodeStatus struct {
 	HTTP     string   `json:"http"`     // base URL of its API
 	Version  string   `json:"version"`  // of the program
 
+	Labels map[string]string `json:"labels"` // what tasks may ask for
+
 	UntilResumed bool `json:"until_resumed"` // draining until it is resumed, also after a restart
 	Drained      bool `json:"drained"`       // until it is resumed, and nothing runs there any more
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,6 +160,44 @@ func TestDrainNode(t *testing.T) {
 		got = ""
 		if w := s.do(tt.method, tt.target, ""); w.Code != 401 || got != "" {
 			t.Errorf("%s %s of nobody: did %q, answered %d", tt.method, tt.target, got, w.Code)
+		}
+	}
+}
+
+func TestLabelNode(t *testing.T) {
+	s := newSetup()
+	var got string
+	var fails error
+	s.cluster.label = func(name string, labels map[string]*string, forget bool) error {
+		got = fmt.Sprint(name, " ", forget)
+		for _, key := range slices.Sorted(maps.Keys(labels)) {
+			if got += " " + key; labels[key] != nil {
+				got += "=" + *labels[key]
+			}
+		}
+		return fails
+	}
+	for _, tt := range []struct {
+		target, body string
+		err          error
+		status       int
+		did, says    string
+	}{
+		{"/nodes/ada/labels", `{"zone":"eu","gpu":null}`, nil, 200, "ada false gpu zone=eu", `"status":"labelled"`},
+		{"/nodes/ada/labels?forget=true", `{}`, nil, 200, "ada true", ""},
+		{"/nodes/ada/labels", `{}`, nil, 422, "", "write labels as"},
+		{"/nodes/ada/labels", `{"zone":1}`, nil, 422, "", `got \"zone\"`},
+		{"/nodes/ada/labels", `{"zo ne":"eu"}`, nil, 422, "", "zo ne"},
+		{"/nodes/ada/labels", `{"zone":""}`, nil, 422, "", "zone"},
+		{"/nodes/ada/labels", `[]`, nil, 400, "", "Labels of the node"},
+		{"/nodes/ada/labels?forget=so", `{}`, nil, 400, "", "true or false"},
+		{"/nodes/ada/labels", `{"a":"b"}`, fsm.ErrMisfit, 422, "ada false a=b", "at most 32 labels"},
+		{"/nodes/ada/labels", `{"a":"b"}`, fsm.ErrNotFound, 404, "ada false a=b", "no node has the name"},
+	} {
+		got, fails = "", tt.err
+		w := s.local("POST", tt.target, "application/json", tt.body)
+		if w.Code != tt.status || got != tt.did || !strings.Contains(w.Body.String(), tt.says) {
+			t.Errorf("%s %s: did %q, answered %d %s; want %q, %d, %q", tt.target, tt.body, got, w.Code, w.Body, tt.did, tt.status, tt.says)
 		}
 	}
 }

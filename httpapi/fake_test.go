@@ -133,6 +133,7 @@ type fakeCluster struct {
 	drain  func(name string, timeout time.Duration, force bool) error
 	resume func(name string) error
 	step   func() (string, error)
+	label  func(name string, labels map[string]*string, forget bool) error
 }
 
 func (f *fakeCluster) Status() ClusterStatus { return f.status }
@@ -142,6 +143,9 @@ func (f *fakeCluster) Remove(ctx context.Context, nameOrID string) error {
 }
 func (f *fakeCluster) Drain(_ context.Context, name string, timeout time.Duration, force bool) error {
 	return f.drain(name, timeout, force)
+}
+func (f *fakeCluster) Label(_ context.Context, name string, labels map[string]*string, forget bool) error {
+	return f.label(name, labels, forget)
 }
 func (f *fakeCluster) Resume(_ context.Context, name string) error { return f.resume(name) }
 func (f *fakeCluster) StepDown(context.Context) (string, error)    { return f.step() }

@@ -98,6 +98,9 @@ func (f *fields) options(n *fsm.New, spec *taskpacks.Spec) []taskpacks.Fault {
 	if given(f.tagList) {
 		n.Tags = faults.tags(f.tagList)
 	}
+	if given(f.place) {
+		n.Where = faults.where(f.place)
+	}
 	if f.slip != nil && f.member(f.slip.meant) == nil { // else it is something of its own
 		faults = append(faults, taskpacks.Fault{Param: string(f.slip.name), Code: "option", Want: f.slip.meant, Message: f.slip.String()})
 	}
@@ -234,6 +237,27 @@ func (l *faultList) tags(raw []byte) []string {
 		}
 	}
 	return tags
+}
+
+// where reads the labels that a task's node must have.
+func (l *faultList) where(raw []byte) string {
+	want := fmt.Sprintf(`an object of at most %d labels of nodes, such as {"zone": "eu"}: each is 1 to 63 characters of A-Z a-z 0-9 . _ / -`, fsm.MaxWhere)
+	if raw[0] != '{' {
+		l.add("where", raw, want)
+		return ""
+	}
+	labels := map[string]string{}
+	s := scanner{data: raw}
+	s.open('{')
+	for n := 0; s.more('}', n); n++ {
+		key := string(s.key())
+		value, ok := textValue(s.value())
+		if labels[key] = value; !ok || !fsm.ValidLabel(key) || !fsm.ValidLabel(value) || len(labels) > fsm.MaxWhere {
+			l.add("where", raw, want)
+			return ""
+		}
+	}
+	return fsm.WhereOf(labels)
 }
 
 func validID(id string) bool {

@@ -18,7 +18,7 @@ func TestOptions(t *testing.T) {
 		options string
 		want    *fsm.New
 	}{
-		{`"priority":null,"delay":null,"eta":null,"timeout":null,"retry":null,"id":null,"tags":null`, &fsm.New{}},
+		{`"priority":null,"delay":null,"eta":null,"timeout":null,"retry":null,"id":null,"tags":null,"where":null`, &fsm.New{}},
 		{`"priority":9`, &fsm.New{Priority: 9}},
 		{`"delay":1.5`, &fsm.New{DelayMs: 1500}},
 		{`"delay":"1m30s"`, &fsm.New{DelayMs: 90_000}},
@@ -37,6 +37,8 @@ func TestOptions(t *testing.T) {
 		{`"id":"a.B_9:-"`, &fsm.New{Name: "a.B_9:-"}},
 		{`"id":"` + strings.Repeat("x", 128) + `"`, &fsm.New{Name: strings.Repeat("x", 128)}},
 		{`"tags":[]`, &fsm.New{}},
+		{`"where":{}`, &fsm.New{}},
+		{`"where":{"zone":"eu","gpu":"a100/80.G_x-"}`, &fsm.New{Where: "gpu=a100/80.G_x-,zone=eu"}},
 		{`"tags":["a","\u00e9 ",  "a"]`, &fsm.New{Tags: []string{"a", "é "}}},
 		{`"tags":["` + strings.Repeat("ü", 64) + `"]`, &fsm.New{Tags: []string{strings.Repeat("ü", 64)}}},
 	} {
@@ -116,6 +118,15 @@ func TestOptionsRefused(t *testing.T) {
 		{`"tags":[1]`, []string{"tags"}},
 		{`"tags":["` + strings.Repeat("x", 65) + `"]`, []string{"tags"}},
 		{`"tags":["a"` + strings.Repeat(`,"a"`, 16) + `]`, []string{"tags"}},
+		{`"where":"zone=eu"`, []string{"where"}},
+		{`"where":[]`, []string{"where"}},
+		{`"where":{"zone":1}`, []string{"where"}},
+		{`"where":{"zone":""}`, []string{"where"}},
+		{`"where":{"zone":null}`, []string{"where"}},
+		{`"where":{"zo ne":"eu"}`, []string{"where"}},
+		{`"where":{"zone":"e,u"}`, []string{"where"}},
+		{`"where":{"zone":"` + strings.Repeat("x", 64) + `"}`, []string{"where"}},
+		{`"where":{"a":"1","b":"1","c":"1","d":"1","e":"1","f":"1","g":"1","h":"1","i":"1"}`, []string{"where"}},
 		{`"priority":99,"timeout":0,"id":"` + strings.Repeat("ü", 500) + `"`, []string{"priority", "timeout", "id"}},
 	} {
 		w := s.do("POST", "/task", `{"type":"test.main.none","args":{},`+tt.options+`}`)

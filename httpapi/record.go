@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"strconv"
+	"strings"
 
 	"pytasks/fsm"
 )
@@ -106,6 +107,10 @@ func (a *api) appendFacts(b []byte, t *fsm.Task) []byte {
 	b = appendInt(b, int64(t.Priority))
 	b = append(b, `,"tags":`...)
 	b = appendStrings(b, t.Tags)
+	if t.Where != "" {
+		b = append(b, `,"where":`...)
+		b = appendWhere(b, t.Where)
+	}
 	if t.TimeoutMs > 0 {
 		b = append(b, `,"timeout":`...)
 		b = appendSeconds(b, t.TimeoutMs)
@@ -131,6 +136,23 @@ func appendResult(b []byte, t *fsm.Task) []byte {
 		return append(b, "null"...)
 	}
 	return append(b, t.Result...)
+}
+
+// appendWhere writes the labels that a task asks for.
+func appendWhere(b []byte, where string) []byte {
+	b = append(b, '{')
+	for i := 0; where != ""; i++ {
+		var label string
+		label, where, _ = strings.Cut(where, ",")
+		key, value, _ := strings.Cut(label, "=")
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, key)
+		b = append(b, ':')
+		b = appendString(b, value)
+	}
+	return append(b, '}')
 }
 
 func appendRetry(b []byte, r *fsm.Retry) []byte {

@@ -60,6 +60,7 @@ func (a *api) routes() []route {
 		{http.MethodPost, "/cluster/stepdown", auth.NodesWrite, (*call).stepDown, "Give the leadership to another node"},
 		{http.MethodPost, "/nodes/:name/drain", auth.NodesWrite, (*call).drainNode, "Give a node no tasks until it is resumed; ?timeout= for what runs there"},
 		{http.MethodDelete, "/nodes/:name/drain", auth.NodesWrite, (*call).resumeNode, "Give a drained node tasks again"},
+		{http.MethodPost, "/nodes/:name/labels", auth.NodesWrite, (*call).labelNode, "Change the labels of a node: a JSON object, null takes one away; ?forget=true begins with those that it was started with"},
 		{http.MethodDelete, "/nodes/:name", auth.NodesWrite, (*call).removeNode, "Remove a node that will not come back"},
 
 		{http.MethodGet, "/livez", public, (*call).livez, "Whether this process is alive, as text"},

@@ -7,11 +7,13 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"pytasks/fsm"
 )
 
 func (c *cli) nodeCommand() *cobra.Command {
 	return group("node", "Look at the nodes of the cluster, drain them, and remove lost ones",
-		c.nodeListCommand(), c.nodeHealthCommand(), c.nodeDrainCommand(), c.nodeResumeCommand(), c.nodeRemoveCommand())
+		c.nodeListCommand(), c.nodeHealthCommand(), c.nodeDrainCommand(), c.nodeResumeCommand(), c.nodeLabelCommand(), c.nodeRemoveCommand())
 }
 
 func (c *cli) nodeListCommand() *cobra.Command {
@@ -28,7 +30,7 @@ func (c *cli) nodeListCommand() *cobra.Command {
 		if c.json {
 			return c.printJSON(view.raw)
 		}
-		table := c.table("NAME", "ROLE", "STATUS", "RUNNING", "SLOTS", "HTTP", "PACKS", "VERSION")
+		table := c.table("NAME", "ROLE", "STATUS", "RUNNING", "SLOTS", "HTTP", "PACKS", "VERSION", "LABELS")
 		for _, n := range view.Nodes {
 			role, status := n.Role, n.Status
 			if n.Name == view.Leader {
@@ -36,7 +38,7 @@ func (c *cli) nodeListCommand() *cobra.Command {
 			}
 			status += drainWord(&n)
 			slices.Sort(n.Packs)
-			table.row(n.Name, role, status, strconv.Itoa(n.Running), strconv.Itoa(n.Slots), n.HTTP, strings.Join(n.Packs, ","), n.Version)
+			table.row(n.Name, role, status, strconv.Itoa(n.Running), strconv.Itoa(n.Slots), n.HTTP, strings.Join(n.Packs, ","), n.Version, fsm.WhereOf(n.Labels))
 			table.mark(2, statusStyle(status))
 		}
 		return table.flush()

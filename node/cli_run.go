@@ -27,6 +27,7 @@ type runOptions struct {
 	id          string
 	tags        []string
 	maxAttempts int
+	where       []string
 }
 
 func (c *cli) runCommand() *cobra.Command {
@@ -60,11 +61,16 @@ input; NAME=@@TEXT is a text that begins with @. @FILE or - alone is a JSON obje
 	flags.StringVar(&o.id, "id", "", "id of your choice")
 	flags.StringArrayVar(&o.tags, "tag", nil, "a tag; may be repeated")
 	flags.IntVar(&o.maxAttempts, "max-attempts", 0, "try it again until it was tried so often")
+	flags.StringSliceVar(&o.where, "where", nil, "labels that its node must have: KEY=VALUE[,...]")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if o.logs && !o.wait {
 			return usagef("--logs goes with --wait; `pytasks task logs -f ID` shows what a task prints later")
 		}
-		task := &submission{Type: args[0], ID: o.id, ETA: o.eta, Tags: o.tags}
+		where, err := readWhere(o.where)
+		if err != nil {
+			return err
+		}
+		task := &submission{Where: where, Type: args[0], ID: o.id, ETA: o.eta, Tags: o.tags}
 		if flags.Changed("priority") {
 			task.Priority = &o.priority
 		}

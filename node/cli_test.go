@@ -68,6 +68,12 @@ func TestExitCodes(t *testing.T) {
 		{"node drain c --addr " + url, 1, "", "c is no node of the cluster"},
 		{"node drain b --timeout -1s --addr " + url, 2, "", "must not be negative"},
 		{"node resume b --json --addr " + url, 0, `"status":"resumed"`, ""},
+		{"node label a zone=eu gpu- --addr " + url, 0, "a is labelled", ""},
+		{"node label a zone --addr " + url, 2, "", `"zone" is no label`},
+		{"node label a zone= --addr " + url, 2, "", `"zone=" is no label`},
+		{"node label a --addr " + url, 2, "", "labels such as zone=eu"},
+		{"node ls --addr " + url, 0, "gpu=yes,zone=eu", ""},
+		{"run test.main.add x=1 y=2 --where zone --addr " + url, 2, "", "--where zone is no label"},
 		{"cluster stepdown --addr " + url, 0, "b leads now", ""},
 		{"node ls --json --addr " + url, 0, `{"leader": "a"`, ""},
 		{"node rm b --addr " + url, 0, "b is removed", ""},
@@ -138,12 +144,12 @@ func TestRunSendsOptions(t *testing.T) {
 		}
 		return false
 	}
-	line := "run test.main.add x=1 y=2 --priority 0 --delay 1m30s --timeout 5s --id my-id --tag a --tag b,c --max-attempts 4 --addr " + url
+	line := "run test.main.add x=1 y=2 --priority 0 --delay 1m30s --timeout 5s --id my-id --tag a --tag b,c --max-attempts 4 --where zone=eu,gpu=yes --addr " + url
 	if code, out, errs := runCLI(t, nil, strings.Fields(line)...); code != 0 || out != "i\n" {
 		t.Fatalf("got exit code %d, %q, %q, want the id", code, out, errs)
 	}
 	got, _ := json.Marshal(body)
-	want := `{"args":{"x":1,"y":2},"delay":"1m30s","id":"my-id","priority":0,"retry":{"max_attempts":4},"tags":["a","b,c"],"timeout":"5s","type":"test.main.add"}`
+	want := `{"args":{"x":1,"y":2},"delay":"1m30s","id":"my-id","priority":0,"retry":{"max_attempts":4},"tags":["a","b,c"],"timeout":"5s","type":"test.main.add","where":{"gpu":"yes","zone":"eu"}}`
 	if string(got) != want {
 		t.Errorf("got body %s, want %s", got, want)
 	}

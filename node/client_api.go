@@ -73,6 +73,7 @@ type submission struct {
 	Timeout  string                     `json:"timeout,omitempty"`
 	Tags     []string                   `json:"tags,omitempty"`
 	Retry    *retryPolicy               `json:"retry,omitempty"`
+	Where    map[string]string          `json:"where,omitempty"`
 }
 
 type retryPolicy struct {
@@ -102,6 +103,8 @@ type memberView struct {
 	HTTP     string   `json:"http"`
 	Version  string   `json:"version"`
 	Packs    []string `json:"packs"`
+
+	Labels map[string]string `json:"labels"`
 }
 
 // finished reports whether the task's status is final.

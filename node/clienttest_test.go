@@ -3,6 +3,7 @@ package node
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -105,12 +106,19 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.list(w, r)
 	case path == "/cluster":
 		fmt.Fprintf(w, `{"leader": "a", "nodes": [
-			{"name": "a", "role": "voter", "status": "alive", "slots": 4, "running": 1, "http": "http://a:1", "packs": ["test", "p"]},
+			{"name": "a", "role": "voter", "status": "alive", "slots": 4, "running": 1, "http": "http://a:1", "packs": ["test", "p"], "labels": {"zone": "eu", "gpu": "yes"}},
 			{"name": "b", "role": "voter", "status": "alive", "slots": 2, "running": 0, "http": "http://%s", "draining": true, "until_resumed": true, "drained": true}]}`, r.Host)
 	case path == "/cluster/stepdown":
 		fmt.Fprintln(w, `{"leader": "b"}`)
 	case path == "/nodes/a/drain" && r.Method == http.MethodPost && r.URL.Query().Get("force") == "":
 		answerError(w, http.StatusConflict, "last_node", "none would be left")
+	case path == "/nodes/a/labels":
+		body, _ := io.ReadAll(r.Body)
+		if string(body) != `{"gpu":null,"zone":"eu"}` {
+			answerError(w, http.StatusUnprocessableEntity, "args", string(body))
+			return
+		}
+		fmt.Fprintln(w, `{}`)
 	case strings.HasSuffix(path, "/drain"):
 		fmt.Fprintln(w, `{}`)
 	case strings.HasPrefix(path, "/nodes/") && r.Method == http.MethodDelete:

@@ -42,6 +42,9 @@ type Config struct {
 	BootstrapExpect int
 	// Slots is how many tasks the node runs at once. Default: the number of CPUs.
 	Slots int
+	// Labels say what the node has, key=value, for tasks that ask for it; what `node label` says later wins. Default:
+	// none.
+	Labels []string
 	// MaxVoters bounds the nodes that take part in raft's votes; odd. Default 5.
 	MaxVoters int
 	// LogLevel is debug, info, warn or error. Default info.

@@ -127,6 +127,9 @@ func (c *Config) checkNumbers() error {
 	if c.WorkerMaxRSS < 0 {
 		return fmt.Errorf("--worker-max-rss %d is negative; write a size such as 512MiB, or 0 for no limit", c.WorkerMaxRSS)
 	}
+	if err := c.checkLabels(); err != nil {
+		return err
+	}
 	if len(c.Packs) > 0 && len(c.Indexes) == 0 {
 		return fmt.Errorf("--packs %s needs --index, the URL or file of a list that says where these packs are", strings.Join(c.Packs, ","))
 	}

@@ -33,6 +33,7 @@ func configOptions() []configOption {
 		{"join", "", "gossip addresses of nodes to join, host:port[,...]", func(c *Config) any { return &c.Join }},
 		{"bootstrap-expect", "", "found the cluster together with so many nodes that have the same --join", func(c *Config) any { return &c.BootstrapExpect }},
 		{"slots", "", "tasks that run at once, one per CPU unless told", func(c *Config) any { return &c.Slots }},
+		{"label", "", "labels of this node that tasks may ask for, key=value[,...]", func(c *Config) any { return &c.Labels }},
 		{"max-voters", "", "most nodes that vote, an odd number", func(c *Config) any { return &c.MaxVoters }},
 		{"log-level", "", "debug, info, warn or error", func(c *Config) any { return &c.LogLevel }},
 		{"log-format", "", "text or json", func(c *Config) any { return &c.LogFormat }},

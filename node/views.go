@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -45,13 +46,13 @@ func (v *view) Status() httpapi.ClusterStatus {
 		}
 		n := httpapi.NodeStatus{
 			Name: m.Name, ID: m.ID, Status: string(m.Status), Role: string(m.Role), Leader: m.Leader,
-			Load: float64(m.Load) / 255, Address: m.GossipAddr, Packs: []string{},
+			Load: float64(m.Load) / 255, Address: m.GossipAddr, Packs: []string{}, Labels: map[string]string{},
 		}
 		if r != nil {
 			n.Name, n.Slots, n.HTTP, n.Version = r.Name, int(r.Slots), r.Http, r.Version
 			n.Running = v.state.Running(r.Number)
 			n.Draining, n.Drained = r.Draining || r.Drain != nil, r.Drain != nil && n.Running == 0
-			n.UntilResumed = r.Drain != nil
+			n.UntilResumed, n.Labels = r.Drain != nil, r.AllLabels()
 			for _, p := range manifest(r, v.log) {
 				switch {
 				case p.Release == "":
@@ -133,13 +134,39 @@ func (v *view) Resume(ctx context.Context, nameOrID string) error {
 }
 
 func (v *view) tellDrain(ctx context.Context, nameOrID string, d *fsm.NodeDrain) error {
-	for _, n := range v.state.Nodes() {
-		if n.Id == nameOrID || n.Name == nameOrID {
-			d.Place, d.UntilResumed = &fsm.Place{Node: n.Number}, true
-			return v.queue.NodeDrain(ctx, d)
+	place, err := v.place(nameOrID)
+	if err != nil {
+		return err
+	}
+	d.Place, d.UntilResumed = place, true
+	return v.queue.NodeDrain(ctx, d)
+}
+
+// Label changes the labels of a node.
+func (v *view) Label(ctx context.Context, nameOrID string, labels map[string]*string, forget bool) error {
+	place, err := v.place(nameOrID)
+	if err != nil {
+		return err
+	}
+	c := &fsm.NodeLabel{Place: place, Forget: forget}
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if value := labels[key]; value != nil {
+			c.Labels = append(c.Labels, &fsm.Label{Key: key, Value: *value})
+		} else {
+			c.Labels = append(c.Labels, &fsm.Label{Key: key, Removed: true})
 		}
 	}
-	return fsm.ErrNotFound
+	return v.queue.NodeLabel(ctx, c)
+}
+
+// place returns what names a node in a command about it, whichever start of it is running.
+func (v *view) place(nameOrID string) (*fsm.Place, error) {
+	for _, n := range v.state.Nodes() {
+		if n.Id == nameOrID || n.Name == nameOrID {
+			return &fsm.Place{Node: n.Number}, nil
+		}
+	}
+	return nil, fsm.ErrNotFound
 }
 
 // StepDown gives the leadership to another node and returns its name.
