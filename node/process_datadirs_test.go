@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -37,6 +38,8 @@ type dataDirs struct {
 	Users     json.RawMessage   `json:"users"`
 	Audit     []json.RawMessage `json:"audit"` // without what was not noted yet
 	Packs     json.RawMessage   `json:"packs"`
+	Labels    map[string]string `json:"labels"`  // of n1
+	Drained   string            `json:"drained"` // a node that is drained until it is resumed
 }
 
 // largeArgs are those of the task that is kept beside the log; they pack well.
@@ -95,6 +98,13 @@ func upgradeStory(t *testing.T, archive string) {
 			}
 		}
 	}
+	if got := ps[1].mustBe("n1").Labels; !maps.Equal(got, held.Labels) {
+		t.Errorf("n1 has the labels %v, want %v", got, held.Labels)
+	}
+	if !ps[1].mustBe(held.Drained).Drained {
+		t.Errorf("%s is not drained", held.Drained)
+	}
+	ps[1].tools("node", "resume", held.Drained)
 	for user, password := range held.Passwords {
 		ps[1].login(user, password)
 	}
@@ -190,7 +200,10 @@ func leaveDataDirs(t *testing.T, archive string) {
 	ps[0].tools("pack", "install", filepath.Join("testdata", "packs", "classic"))
 	ann := bearer(ps[0].login("ann", held.Passwords["ann"]))
 
+	ps[1].tools("node", "label", "n1", "zone=eu", "gpu=yes")
+
 	ended := []string{
+		ps[2].submit(sleepFor(0, `"where":{"zone":"eu"}`)),
 		ps[0].submit((&sum{number: 5}).body()),
 		ps[1].submit(sleepFor(0, `"id":"nightly","priority":9,"tags":["a","b"]`)),
 		ps[2].submit(`{"type":"test.main.fail","args":{"message":"no luck"},"retry":{"max_attempts":2,"initial":"10ms"}}`),
@@ -209,6 +222,14 @@ func leaveDataDirs(t *testing.T, archive string) {
 		held.Tasks = append(held.Tasks, ps[0].must(http.StatusOK, http.MethodGet, "/task/"+id+"?consistency=linearizable", "", admin...).body)
 	}
 	held.Users = ps[0].must(http.StatusOK, http.MethodGet, "/users", "", admin...).body
+	held.Labels, held.Drained = map[string]string{"zone": "eu", "gpu": "yes"}, "n3"
+	ps[1].tools("node", "drain", held.Drained)
+	eventually(t, 5*time.Second, "n1 has its labels", func() error {
+		if got := ps[0].mustBe("n1").Labels; !maps.Equal(got, held.Labels) {
+			return fmt.Errorf("got %v", got)
+		}
+		return nil
+	})
 	held.Packs = packsOf(t, ps[0].must(http.StatusOK, http.MethodGet, "/packs", "").body)
 	for line := range bytes.Lines(ps[0].must(http.StatusOK, http.MethodGet, "/audit", "", admin...).body) {
 		held.Audit = append(held.Audit, bytes.TrimSpace(line))
