@@ -67,6 +67,9 @@ empty data directories and --join.`,
 		if err != nil {
 			return err
 		}
+		if len(found.Voters) == 1 && found.Voters[0].ID == r.dir.ID {
+			return fmt.Errorf("the node in %s is the only one that votes already: there is nothing to recover, start it", r.dir.path)
+		}
 		if !c.json {
 			c.explainRecovery(r, found)
 		}

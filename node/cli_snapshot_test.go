@@ -61,7 +61,7 @@ func TestSaveBroken(t *testing.T) {
 			_, _ = w.Write(whole[:len(whole)/2])
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
-		}, exitFailed, "is not written: the snapshot was cut off on its way"},
+		}, exitFailed, "is not written: read snapshot: the snapshot was cut off on its way"},
 		{"a proxy ends it", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(whole[:len(whole)-1]) }, exitFailed, "the file is damaged at byte "},
 		{"a proxy changes it", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, strings.Replace(string(whole), "n1", "n2", 1))
@@ -94,6 +94,22 @@ func TestSaveBroken(t *testing.T) {
 	wantIn(t, execute(t, exitOK, "snapshot", "save", file, "--addr", server.URL, "--json"), `"index":1`, `"node":"n1"`)
 	wantIn(t, execute(t, exitUnreachable, "snapshot", "save", file+"2", "--addr", "127.0.0.1:1"), "cannot reach")
 	wantIn(t, execute(t, exitUsage, "snapshot", "save"), "needs FILE")
+}
+
+// TestRestoreFormats: files that earlier releases wrote are read, and restored.
+func TestRestoreFormats(t *testing.T) {
+	paths, err := filepath.Glob("testdata/snapshots/*.snapshot")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("there are %v, %v; want one of each format", paths, err)
+	}
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			wantIn(t, execute(t, exitOK, "snapshot", "inspect", path), "4: 1 SCHEDULED, 2 SUCCESS, 1 REVOKED", "hello 0.1+", "All checksums are right.")
+			dir := filepath.Join(t.TempDir(), "data")
+			wantIn(t, execute(t, exitOK, "snapshot", "restore", path, "--data-dir", dir, "--json"), `"blobs":3`, `"users":2`, `"packs":1`)
+			wantIn(t, execute(t, exitFailed, "cluster", "recover", "--data-dir", dir), "is the only one that votes already: there is nothing to recover, start it")
+		})
+	}
 }
 
 // TestRestoreUnfinished: a directory in which a restore stopped in the middle is no node's.

@@ -199,7 +199,8 @@ func damageFile(t *testing.T, file string) {
 
 // restoreFile makes a cluster of three of a file.
 func restoreFile(t *testing.T, file string, o *old, former processes) {
-	first := newProcess(t, "r1", "--slots", "4")
+	kept := filepath.Join(t.TempDir(), "backups")
+	first := newProcess(t, "r1", "--slots", "4", "--backup-every", "1h", "--backup-dir", kept)
 	holds(t, pytasks(t, 0, "snapshot", "restore", file, "--data-dir", first.data()),
 		"is the first node of the new cluster", "of which", "1 pack, 2 users, 4 blobs", "pytasks start --data-dir "+first.data())
 	first.start()
@@ -212,6 +213,19 @@ func restoreFile(t *testing.T, file string, o *old, former processes) {
 	}
 	ps.ready()
 	ps.waitVoters(3)
+	eventually(t, 20*time.Second, "a backup is written by itself", func() error {
+		found, err := filepath.Glob(filepath.Join(kept, "r1-*Z.snapshot"))
+		if err == nil && len(found) != 1 {
+			err = fmt.Errorf("there are %v", found)
+		}
+		if err == nil {
+			holds(t, pytasks(t, 0, "snapshot", "inspect", found[0]), "by node r1", "All checksums are right.")
+		}
+		return err
+	})
+	if a := first.must(http.StatusOK, http.MethodGet, "/metrics", ""); !bytes.Contains(a.body, []byte("\npytasks_backup_last_success_timestamp_seconds 1.")) {
+		t.Error("the metrics do not tell of the backup")
+	}
 	if id := ps.clusterID(); id == o.cluster {
 		t.Errorf("the new cluster has the id %s of the old one", id)
 	}
