@@ -95,7 +95,7 @@ func judgeCluster(v *clusterView) *health {
 	spare := len(up) - majority
 	switch {
 	case v.Leader == "" && spare < 0:
-		h.fault("there is no leader, as %d of %d voting nodes are up and %d are needed. Nothing new is taken until then, and nothing that was acknowledged is lost: start the others", len(up), len(voters), majority)
+		h.fault("there is no leader, as %d of %d voting nodes are up and %d are needed. Nothing new is taken until then, and nothing that was acknowledged is lost: start the others. Only if they are lost for good: pytasks cluster recover --help", len(up), len(voters), majority)
 	case v.Leader == "":
 		h.fault("there is no leader at this moment: the voting nodes elect one within seconds, if %d of %d reach one another. If this stays, start those that do not run", majority, len(voters))
 	default:

@@ -84,7 +84,7 @@ func upgradeStory(t *testing.T, archive string) {
 	admin := bearer(ps[0].login("admin", held.Passwords["admin"]))
 	for _, p := range ps {
 		for _, task := range held.Tasks {
-			p.shows("/task/"+field(task, "id")+"?consistency=linearizable", task)
+			p.shows("/task/"+member(task, "id")+"?consistency=linearizable", task)
 		}
 		ps.echoed(held.Large, largeArgs())
 		p.shows("/users", held.Users, admin...)
@@ -208,7 +208,7 @@ func leaveDataDirs(t *testing.T, archive string) {
 		ps[1].submit(sleepFor(0, `"id":"nightly","priority":9,"tags":["a","b"]`)),
 		ps[2].submit(`{"type":"test.main.fail","args":{"message":"no luck"},"retry":{"max_attempts":2,"initial":"10ms"}}`),
 		ps[0].submit(`{"type":"classic.main.add","args":{"x":1,"y":2}}`),
-		field(ps[1].must(http.StatusOK, http.MethodPost, "/task", (&sum{number: 6}).body(), ann...).body, "id"),
+		member(ps[1].must(http.StatusOK, http.MethodPost, "/task", (&sum{number: 6}).body(), ann...).body, "id"),
 	}
 	held.Large = ps[1].echo(largeArgs())
 	ps.echoed(held.Large, largeArgs())
@@ -236,7 +236,7 @@ func leaveDataDirs(t *testing.T, archive string) {
 	}
 	for _, p := range ps { // what they share is on all disks
 		for _, task := range held.Tasks {
-			p.shows("/task/"+field(task, "id")+"?consistency=stale", task)
+			p.shows("/task/"+member(task, "id")+"?consistency=stale", task)
 		}
 	}
 	held.Unended = ps.submitAll(repeat(sleepFor(500*time.Millisecond), 12), 12)

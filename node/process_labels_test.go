@@ -38,7 +38,7 @@ func TestProcessLabels(t *testing.T) {
 
 	waits := ps[0].submit(sleepFor(0, `"where":{"gpu":"yes","zone":"eu"}`))
 	a := ps[1].must(http.StatusAccepted, http.MethodGet, "/task/"+waits+"?wait=300ms", "")
-	if got := field(a.body, "status"); got != "PENDING" || !strings.Contains(string(a.body), `"where":{"gpu":"yes","zone":"eu"}`) {
+	if got := member(a.body, "status"); got != "PENDING" || !strings.Contains(string(a.body), `"where":{"gpu":"yes","zone":"eu"}`) {
 		t.Errorf("a task that no node fits: %s, want it PENDING, with what it asks for", a.body)
 	}
 	if out := ps[0].tools("node", "label", "n3", "gpu=yes", "zone=eu"); !strings.Contains(out, "n3 is labelled") {

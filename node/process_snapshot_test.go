@@ -77,10 +77,6 @@ func (ps processes) fill(t *testing.T) *old {
 	ps.echoed(o.large, o.largeArgs)
 	o.waiting = ps[0].echo(echoArgs(2, 200<<10), `,"delay":3600`)
 	o.keyed = member(ps[0].must(http.StatusOK, http.MethodPost, "/task", keyedTask, "Idempotency-Key", "once").body, "id")
-	o.running = ps.submitAll(repeat(sleepFor(3*time.Second, `"retry":{"max_attempts":1}`), 3), 3)
-	for _, id := range o.running {
-		ps[0].started(id)
-	}
 	o.cluster = ps.clusterID()
 	return o
 }
@@ -105,6 +101,10 @@ func TestProcessSnapshot(t *testing.T) {
 		}
 		return nil
 	})
+	o.running = ps.submitAll(repeat(sleepFor(4*time.Second, `"retry":{"max_attempts":1}`), 3), 3)
+	for _, id := range o.running {
+		ps[0].started(id)
+	}
 	o.acknowledged = f.acknowledged()
 	said := follower.tools("snapshot", "save", file)
 	after := len(f.acknowledged())
