@@ -34,6 +34,9 @@ func recover1(t *testing.T, n *testNode, join ...*testNode) *testNode {
 	if err := o.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := os.Stat(filepath.Join(n.cfg.Dir, peersFile)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the addresses of the old members are still there: %v", err)
+	}
 	cfg := n.cfg
 	cfg.Boot, cfg.Join = cfg.Boot+1, gossipAddrs(join)
 	return open(t, cfg)

@@ -112,6 +112,23 @@ func TestRestoreFormats(t *testing.T) {
 	}
 }
 
+// TestRestoreBroken: what cannot be restored to its end leaves the directory as it was.
+func TestRestoreBroken(t *testing.T) {
+	whole, err := os.ReadFile("testdata/snapshots/format1.snapshot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole[len(whole)-1] ^= 1
+	file, dir := filepath.Join(t.TempDir(), "damaged"), t.TempDir()
+	if err := os.WriteFile(file, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantIn(t, execute(t, exitFailed, "snapshot", "restore", file, "--data-dir", dir), "the checksum of the whole is another one")
+	if left := files(t, dir); len(left) > 0 {
+		t.Errorf("%v are left behind", left)
+	}
+}
+
 // TestRestoreUnfinished: a directory in which a restore stopped in the middle is no node's.
 func TestRestoreUnfinished(t *testing.T) {
 	dir := t.TempDir()

@@ -229,6 +229,21 @@ func TestWriterHolds(t *testing.T) {
 	}
 }
 
+// TestWrongName: a blob under the name of another is damage, though every checksum of the file is right.
+func TestWrongName(t *testing.T) {
+	var out bytes.Buffer
+	w, err := NewWriter(&out, Header{Blobs: 1, BlobBytes: 1})
+	if err == nil {
+		err = errors.Join(w.State(strings.NewReader("")), w.Blob(sha256.Sum256([]byte("a")), strings.NewReader("b")), w.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := read(&out); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "has another SHA-256") {
+		t.Errorf("got %v, want ErrDamaged", err)
+	}
+}
+
 // TestMemory: a large file is read and written with little memory.
 func TestMemory(t *testing.T) {
 	const size = 256 << 20
