@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,6 +120,9 @@ func TestBackupFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, log := backupsIn(t, t.TempDir())
 		tries := 0
+		var free atomic.Int64
+		free.Store(1000)
+		b.free = func(string) (int64, error) { return free.Load(), nil }
 		b.save = func(_ context.Context, f *os.File) (backup.Header, error) {
 			tries++
 			_, _ = f.WriteString("half")
@@ -128,11 +132,13 @@ func TestBackupFails(t *testing.T) {
 		done := make(chan struct{})
 		go func() { b.Run(ctx, func() bool { return true }); close(done) }()
 		time.Sleep(10 * time.Minute) // at 0, 1, 3, 7 minutes
+		synctest.Wait()
 		if got := files(t, b.dir); len(got) > 0 || tries != 4 || valueOf(t, b.failures) != 4 || !strings.Contains(log.String(), "out for lunch") {
 			t.Errorf("%v are left after %d tries: %s", got, tries, log)
 		}
-		b.free = func(string) (int64, error) { return 599, nil }
+		free.Store(599)
 		time.Sleep(10 * time.Minute) // at 15
+		synctest.Wait()
 		for _, want := range []string{"a backup may take 500 B", "599 B", "--backup-keep", "--backup-dir"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("without room: got %s, want %q in it", log, want)
