@@ -17,7 +17,8 @@ import (
 
 // TestRoutesNeed: no route is everybody's by mistake.
 func TestRoutesNeed(t *testing.T) {
-	open := []string{"GET /", "GET /ping", "GET /livez", "GET /readyz", "GET /token", "POST /token", "GET /.well-known/jwks.json"}
+	open := []string{"GET /", "GET /ping", "GET /livez", "GET /readyz", "GET /token", "POST /token", "GET /.well-known/jwks.json",
+		"GET /docs", "GET /docs/:file", "GET /openapi.json", "GET /swagger.json"}
 	needs := append([]string{string(public), string(submits), string(known), string(reads)}, auth.Scopes()...)
 	for _, r := range (&api{Options: Options{}}).routes() {
 		name := r.method + " " + r.pattern
@@ -33,7 +34,7 @@ func TestRoutesNeed(t *testing.T) {
 // TestAccess: what each kind of caller may do under each setting for the anonymous.
 func TestAccess(t *testing.T) {
 	const task = `{"type":"test.main.none","args":{}}`
-	mine, anns := &fsm.Task{Key: make([]byte, 16), Type: "t"}, &fsm.Task{Key: make([]byte, 16), Type: "t", Owner: "ann"}
+	mine, anns := &fsm.Task{Key: make([]byte, 16), Type: "t", Status: fsm.Status_PENDING, Args: []byte("{}")}, &fsm.Task{Key: make([]byte, 16), Type: "t", Status: fsm.Status_PENDING, Args: []byte("{}"), Owner: "ann"}
 	for _, mode := range []Anonymous{AnonymousNone, AnonymousSubmit, AnonymousRead} {
 		s := newSetup(func(o *Options) { o.Anonymous = mode })
 		s.tasks.tasks["nobodys"], s.tasks.tasks["anns"] = mine, anns
@@ -147,7 +148,7 @@ func TestActor(t *testing.T) {
 	var actor *fsm.Actor
 	s.tasks.submit = func(ctx context.Context, sub *fsm.Submit) (*fsm.Outcome, error) {
 		actor = fsm.ActorOf(ctx)
-		return &fsm.Outcome{Ids: idsOf(sub.Tasks)}, nil
+		return &fsm.Outcome{Ids: idsOf(sub.Tasks), Status: fsm.Status_PENDING}, nil
 	}
 	for token, sub := range map[string]string{
 		"": "", s.people.add(t, "ann", nil, nil): "ann", "Bearer nonsense": "", // which is not looked at here
@@ -357,7 +358,7 @@ func TestWaitBeyondWriteTimeout(t *testing.T) {
 	const limit = 50 * time.Millisecond
 	s.tasks.wait = func(context.Context, string) (*fsm.Task, error) {
 		time.Sleep(4 * limit) // longer than the server would let it
-		return &fsm.Task{Key: make([]byte, 16), Type: "t", Status: fsm.Status_SUCCESS, Result: []byte("1")}, nil
+		return &fsm.Task{Key: make([]byte, 16), Type: "t", Status: fsm.Status_SUCCESS, Args: []byte("{}"), Result: []byte("1")}, nil
 	}
 	server := httptest.NewUnstartedServer(s)
 	server.Config.WriteTimeout = limit

@@ -34,7 +34,7 @@ type KeyView struct {
 	Algorithm   string     `json:"algorithm"`
 	Signs       bool       `json:"signs"`
 	CreatedAt   *time.Time `json:"created_at,omitempty"`
-	VerifyUntil *time.Time `json:"verify_until,omitempty"` // nil = no end
+	VerifyUntil *time.Time `json:"verify_until,omitempty" doc:"Absent: no end."`
 }
 
 // Secrets is the secret of the cluster.
@@ -47,10 +47,10 @@ type Secrets interface {
 
 // RotationView is how far a change of the secret is.
 type RotationView struct {
-	From     string   `json:"from,omitempty"` // ids
-	To       string   `json:"to,omitempty"`
-	Phase    uint32   `json:"phase"`               // 0 = none is under way, 1 = both are honoured, 2 = the new one is used
-	WaitsFor []string `json:"waits_for,omitempty"` // names of nodes
+	From     string   `json:"from,omitempty" doc:"The id of a secret."`
+	To       string   `json:"to,omitempty" doc:"The id of a secret."`
+	Phase    uint32   `json:"phase" doc:"0 = none is under way, 1 = both are honoured, 2 = the new one is used."`
+	WaitsFor []string `json:"waits_for,omitempty" doc:"Names of nodes."`
 }
 
 // SecretError says why a secret is not taken.
@@ -126,13 +126,14 @@ func (c *call) jwks() {
 	c.sendJSON(http.StatusOK)
 }
 
+// keyListView is the answer to GET /keys.
+type keyListView struct {
+	Keys []KeyView `json:"keys" doc:"The one that signs first."`
+}
+
 // keys is GET /keys.
 func (c *call) keys() {
-	list := c.api.Keys.List()
-	if list == nil {
-		list = []KeyView{}
-	}
-	c.sendView(map[string]any{"keys": list})
+	c.sendView(keyListView{listed(c.api.Keys.List())})
 }
 
 // rotateKeys is POST /keys/rotate.
@@ -153,11 +154,14 @@ func (c *call) secret() {
 	c.sendView(c.api.Secrets.Rotation(ctx))
 }
 
+// secretChange is the body of POST /cluster/secret.
+type secretChange struct {
+	Secret string `json:"secret" required:"true" doc:"As pytasks secret new makes one."`
+}
+
 // rotateSecret is POST /cluster/secret.
 func (c *call) rotateSecret() {
-	var body struct {
-		Secret string `json:"secret"`
-	}
+	var body secretChange
 	if !c.strict(&body) {
 		return
 	}
@@ -192,7 +196,7 @@ var errEnough = errors.New("enough")
 type auditLine struct {
 	Index  uint64    `json:"index"`
 	Time   time.Time `json:"time"`
-	Sub    string    `json:"sub"` // "" = nobody in particular
+	Sub    string    `json:"sub" doc:"Empty: nobody in particular."`
 	Addr   string    `json:"addr"`
 	Action string    `json:"action"`
 	Target string    `json:"target,omitempty"`

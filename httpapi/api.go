@@ -118,6 +118,8 @@ type Catalog interface {
 	// to run on: "" where the pack is compiled in.
 	Spec(name string) (spec *taskpacks.Spec, release string, ok bool)
 	Specs() []*taskpacks.Spec
+	// Version is another number after the specs have changed.
+	Version() uint64
 }
 
 // Cluster is what this node knows of the cluster.
@@ -151,10 +153,9 @@ type api struct {
 	throttle  *auth.Throttle
 	logins    *prometheus.CounterVec
 	large     *semaphore.Weighted // bytes of large bodies in hand
-	page      []byte              // the answer to GET /
+	describer *describer
 
 	remembered *auth.Remembered // passwords of who reads /metrics
-	pageStyle  string           // the page's own, for its policy
 	calls      sync.Pool        // of *call
 }
 
@@ -192,8 +193,8 @@ func New(o Options) http.Handler {
 	if o.TokenTTL <= 0 {
 		o.TokenTTL = time.Hour
 	}
-	a := &api{Options: o, anonymous: o.Anonymous.principal(), hasher: auth.NewHasher(), throttle: auth.NewThrottle(o.Now), remembered: auth.NewRemembered(), large: semaphore.NewWeighted(o.MaxLargeBodies), cors: newCORS(o.CORSOrigins), page: startPage(o.Version)}
-	a.pageStyle = styleHash(a.page)
+	a := &api{Options: o, anonymous: o.Anonymous.principal(), hasher: auth.NewHasher(), throttle: auth.NewThrottle(o.Now), remembered: auth.NewRemembered(), large: semaphore.NewWeighted(o.MaxLargeBodies), cors: newCORS(o.CORSOrigins)}
+	a.describer = &describer{api: a, routes: a.routes()}
 	a.calls.New = func() any { return &call{api: a} }
 
 	m := newMetrics(o.Registry)
@@ -201,7 +202,7 @@ func New(o Options) http.Handler {
 	router := httprouter.New()
 	router.RedirectTrailingSlash = false
 	router.RedirectFixedPath = false
-	for _, rt := range a.routes() {
+	for _, rt := range a.describer.routes {
 		router.Handle(rt.method, rt.pattern, a.serve(rt.need, rt.handle, m.route(rt.pattern, rt.method)))
 		if rt.method == http.MethodGet {
 			router.Handle(http.MethodHead, rt.pattern, a.serve(rt.need, rt.handle, m.route(rt.pattern, http.MethodHead)))

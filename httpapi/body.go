@@ -135,12 +135,17 @@ func tooLarge(limit int64) *problem {
 	}
 }
 
+// text returns a body of JSON as UTF-8.
+func (c *call) text(raw []byte) ([]byte, error) {
+	if err := checkContentType(c.r.Header.Get("Content-Type")); err != nil {
+		return nil, err
+	}
+	return decodeText(raw)
+}
+
 // scan goes through a body and returns why it is no JSON object.
 func (c *call) scan(raw []byte, member func(s *scanner, key []byte)) error {
-	if err := checkContentType(c.r.Header.Get("Content-Type")); err != nil {
-		return err
-	}
-	data, err := decodeText(raw)
+	data, err := c.text(raw)
 	if err != nil {
 		return err
 	}

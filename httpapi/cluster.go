@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -12,13 +13,13 @@ import (
 
 // ClusterStatus is the cluster as one node sees it.
 type ClusterStatus struct {
-	ID     string `json:"id,omitempty"` // of the cluster, "" until the node belongs to one
-	Node   string `json:"node"`         // the name of the node that answers
-	Leader string `json:"-"`            // the leader's name, "" if none is known; shown as null then
+	ID     string `json:"id,omitempty" doc:"Of the cluster; absent until the node belongs to one."`
+	Node   string `json:"node" doc:"The name of the node that answers."`
+	Leader string `json:"-"` // the leader's name, "" if none is known; shown as null then
 
 	Term          uint64 `json:"term"`
 	CommitIndex   uint64 `json:"commit_index"`
-	AppliedIndex  uint64 `json:"applied_index"` // by the state of this node
+	AppliedIndex  uint64 `json:"applied_index" doc:"By the state of this node."`
 	LastIndex     uint64 `json:"last_index"`
 	SnapshotIndex uint64 `json:"snapshot_index"`
 
@@ -29,22 +30,22 @@ type ClusterStatus struct {
 type NodeStatus struct {
 	Name     string   `json:"name"`
 	ID       string   `json:"id"`
-	Status   string   `json:"status"` // alive, failed, left
-	Role     string   `json:"role"`   // voter, nonvoter, none
+	Status   string   `json:"status" enum:"alive,failed,left"`
+	Role     string   `json:"role" enum:"voter,nonvoter,none"`
 	Leader   bool     `json:"leader"`
-	Draining bool     `json:"draining"` // takes no new tasks
-	Slots    int      `json:"slots"`    // tasks that it runs at once
-	Running  int      `json:"running"`  // tasks assigned to it and not finished
-	Load     float64  `json:"load"`     // 0 to 1
-	Packs    []string `json:"packs"`    // name and version of each
-	Address  string   `json:"address"`  // host:port of gossip
-	HTTP     string   `json:"http"`     // base URL of its API
-	Version  string   `json:"version"`  // of the program
+	Draining bool     `json:"draining" doc:"Takes no new tasks."`
+	Slots    int      `json:"slots" doc:"Tasks that it runs at once."`
+	Running  int      `json:"running" doc:"Tasks assigned to it and not finished."`
+	Load     float64  `json:"load" doc:"0 to 1."`
+	Packs    []string `json:"packs" doc:"Name and version of each."`
+	Address  string   `json:"address" doc:"host:port of gossip."`
+	HTTP     string   `json:"http" doc:"Base URL of its API."`
+	Version  string   `json:"version" doc:"Of the program."`
 
-	Labels map[string]string `json:"labels"` // what tasks may ask for
+	Labels map[string]string `json:"labels" doc:"What tasks may ask for."`
 
-	UntilResumed bool `json:"until_resumed"` // draining until it is resumed, also after a restart
-	Drained      bool `json:"drained"`       // until it is resumed, and nothing runs there any more
+	UntilResumed bool `json:"until_resumed" doc:"Draining until it is resumed, also after a restart."`
+	Drained      bool `json:"drained" doc:"Until it is resumed, and nothing runs there any more."`
 }
 
 // Check is one thing that must hold for a node to be ready.
@@ -56,19 +57,17 @@ type Check struct {
 
 // clusterView is ClusterStatus as it is shown.
 type clusterView struct {
-	Leader *string `json:"leader"`
+	Leader *string `json:"leader" doc:"Null if none is known."`
 	ClusterStatus
-	Tasks map[string]int `json:"tasks"` // by status
+	Tasks map[string]int `json:"tasks" doc:"How many, by status."`
 }
 
 // cluster is GET /cluster.
 func (c *call) cluster() {
 	v := clusterView{ClusterStatus: c.api.Cluster.Status(), Tasks: map[string]int{}}
+	v.Nodes = shownNodes(v.Nodes)
 	if v.ClusterStatus.Leader != "" {
 		v.Leader = &v.ClusterStatus.Leader
-	}
-	if v.Nodes == nil {
-		v.Nodes = []NodeStatus{}
 	}
 	counts := c.api.Tasks.Counts()
 	for s := fsm.Status_SCHEDULED; s <= fsm.Status_REVOKED; s++ {
@@ -77,13 +76,45 @@ func (c *call) cluster() {
 	c.sendView(v)
 }
 
+// nodeListView is the answer to GET /nodes.
+type nodeListView struct {
+	Nodes []NodeStatus `json:"nodes"`
+}
+
+// leaderView is the answer to POST /cluster/stepdown.
+type leaderView struct {
+	Leader string `json:"leader" doc:"Name of the node that leads now."`
+}
+
+// doneView is the answer to what has nothing to tell but that it is done.
+type doneView struct {
+	Name   string `json:"name"`
+	Status string `json:"status" enum:"removed,changed,draining,resumed,labelled"`
+}
+
 // nodes is GET /nodes.
 func (c *call) nodes() {
-	nodes := c.api.Cluster.Status().Nodes
-	if nodes == nil {
-		nodes = []NodeStatus{}
+	c.sendView(nodeListView{shownNodes(c.api.Cluster.Status().Nodes)})
+}
+
+// shownNodes returns nodes in which nothing is null.
+func shownNodes(nodes []NodeStatus) []NodeStatus {
+	nodes = listed(slices.Clone(nodes))
+	for i := range nodes {
+		nodes[i].Packs = listed(nodes[i].Packs)
+		if nodes[i].Labels == nil {
+			nodes[i].Labels = map[string]string{}
+		}
 	}
-	c.sendView(map[string]any{"nodes": nodes})
+	return nodes
+}
+
+// listed returns a list that is not nil, which JSON would have as null.
+func listed[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
 }
 
 // sendView answers with a view that encoding/json can write.
@@ -145,7 +176,7 @@ func (c *call) stepDown() {
 		c.failNodes(err)
 		return
 	}
-	c.sendView(map[string]string{"leader": leader})
+	c.sendView(leaderView{leader})
 }
 
 // answerNode answers a change of a node.
@@ -156,7 +187,7 @@ func (c *call) answerNode(err error, name, status string) {
 	case err != nil:
 		c.failNodes(err)
 	default:
-		c.sendView(map[string]string{"name": name, "status": status})
+		c.sendView(doneView{name, status})
 	}
 }
 

@@ -33,21 +33,6 @@ func TestPing(t *testing.T) {
 	}
 }
 
-func TestStartPage(t *testing.T) {
-	s := newSetup(func(o *Options) { o.Version = "<1>" })
-	w := s.do("GET", "/", "")
-	wantStatus(t, w, 200)
-	page := w.Body.String()
-	if !strings.HasPrefix(w.Header().Get("Content-Type"), "text/html") || !strings.Contains(page, "<title>pytasks API</title>") || !strings.Contains(page, "&lt;1&gt;") {
-		t.Errorf("page: %s", page)
-	}
-	for _, outside := range []string{"src=", "<link", "<script", "https://"} {
-		if strings.Contains(page, outside) {
-			t.Errorf("the page holds %q: it must stand alone", outside)
-		}
-	}
-}
-
 func TestCluster(t *testing.T) {
 	s := newSetup()
 	w := s.do("GET", "/cluster", "")

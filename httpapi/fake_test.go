@@ -97,9 +97,11 @@ type fakeCatalog struct {
 	byKey map[string]*taskpacks.Spec
 
 	release string // of every func
+	version uint64
 }
 
 func (f *fakeCatalog) Specs() []*taskpacks.Spec { return f.specs }
+func (f *fakeCatalog) Version() uint64          { return f.version }
 
 func (f *fakeCatalog) Spec(name string) (*taskpacks.Spec, string, bool) {
 	s, ok := f.byKey[name]
@@ -153,6 +155,7 @@ func (f *fakeCluster) StepDown(context.Context) (string, error)    { return f.st
 // setup is an API over fakes.
 type setup struct {
 	http.Handler
+	raw     http.Handler // without what the tests add, for benchmarks
 	tasks   *fakeTasks
 	cluster *fakeCluster
 	people  *fakePeople
@@ -168,7 +171,8 @@ func newSetup(change ...func(*Options)) *setup {
 	for _, f := range change {
 		f(&o)
 	}
-	s.Handler = New(o)
+	s.raw = New(o)
+	s.Handler = checked(s.raw)
 	return s
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -62,11 +63,11 @@ func (e *PackError) Code() string { return codeBadPack }
 type PackView struct {
 	Name        string        `json:"name"`
 	Version     string        `json:"version"`
-	Kind        string        `json:"kind"`              // python, command, wasm, or go for one that is compiled in
-	Release     string        `json:"release,omitempty"` // that new tasks run on: version and beginning of the archive's SHA-256
+	Kind        string        `json:"kind" doc:"python, command, wasm, or go for one that is compiled in."`
+	Release     string        `json:"release,omitempty" doc:"That new tasks run on: version and beginning of the archive's SHA-256."`
 	Description string        `json:"description,omitempty"`
 	Tasks       []PackTask    `json:"tasks"`
-	Nodes       []PackNode    `json:"nodes"` // where the current release stands
+	Nodes       []PackNode    `json:"nodes" doc:"Where the current release stands."`
 	Releases    []PackRelease `json:"releases,omitempty"`
 }
 
@@ -75,9 +76,9 @@ type PackTask struct {
 	Type        string          `json:"type"`
 	Doc         string          `json:"doc,omitempty"`
 	Protected   bool            `json:"require_authorization,omitempty"`
-	Timeout     float64         `json:"timeout,omitempty"` // of an attempt, in seconds
+	Timeout     float64         `json:"timeout,omitempty" doc:"Of an attempt, in seconds."`
 	MaxAttempts int             `json:"max_attempts,omitempty"`
-	Schema      json.RawMessage `json:"schema"` // of the args, JSON Schema 2020-12
+	Schema      json.RawMessage `json:"schema" doc:"Of the args, JSON Schema 2020-12."`
 }
 
 // How far a node is with a release.
@@ -91,7 +92,7 @@ const (
 // PackNode is how far one node is with a release.
 type PackNode struct {
 	Name   string `json:"name"`
-	Status string `json:"status"` // PackReady or one of those beside it
+	Status string `json:"status" enum:"ready,preparing,failed,ineligible" doc:"Ineligible where it can never run it."`
 	Error  string `json:"error,omitempty"`
 }
 
@@ -100,19 +101,30 @@ type PackRelease struct {
 	Release     string    `json:"release"`
 	Version     string    `json:"version"`
 	SHA256      string    `json:"sha256"`
-	Size        int64     `json:"size"` // of the archive, in bytes
+	Size        int64     `json:"size" doc:"Of the archive, in bytes."`
 	Current     bool      `json:"current"`
 	InstalledAt time.Time `json:"installed_at"`
-	Unfinished  int       `json:"unfinished"` // tasks that need it
+	Unfinished  int       `json:"unfinished" doc:"Tasks that need it."`
+}
+
+// shown returns a pack whose lists are none of null.
+func (p PackView) shown() PackView {
+	p.Tasks, p.Nodes = listed(p.Tasks), listed(p.Nodes)
+	return p
+}
+
+// packListView is the answer to GET /packs.
+type packListView struct {
+	Packs []PackView `json:"packs"`
 }
 
 // packs is GET /packs.
 func (c *call) packs() {
-	list := c.api.Packs.List()
-	if list == nil {
-		list = []PackView{}
+	list := []PackView{}
+	for _, p := range c.api.Packs.List() {
+		list = append(list, p.shown())
 	}
-	c.sendView(map[string]any{"packs": list})
+	c.sendView(packListView{list})
 }
 
 // pack is GET /packs/:name.
@@ -120,7 +132,7 @@ func (c *call) pack() {
 	name := c.params.ByName("name")
 	for _, p := range c.api.Packs.List() {
 		if p.Name == name {
-			c.sendView(p)
+			c.sendView(p.shown())
 			return
 		}
 	}
@@ -165,7 +177,7 @@ func (c *call) installPack() {
 		c.failPack(err, from.Name, "")
 		return
 	}
-	c.sendView(p)
+	c.sendView(p.shown())
 }
 
 // namedPack reads a JSON body that says where the pack is. When it returns false the
@@ -202,17 +214,16 @@ func (c *call) namedPack(from *PackSource) bool {
 	return true
 }
 
+// archiveTypes are the content types of archives.
+var archiveTypes = []string{"application/zip", "application/gzip", "application/x-gzip", "application/x-zip-compressed", "application/octet-stream"}
+
 // isArchive says whether a content type is that of a pack's archive.
 func isArchive(contentType string) bool {
 	kind, _, err := mime.ParseMediaType(contentType)
 	if err != nil {
 		return false
 	}
-	switch kind {
-	case "application/zip", "application/gzip", "application/x-gzip", "application/x-zip-compressed", "application/octet-stream":
-		return true
-	}
-	return false
+	return slices.Contains(archiveTypes, kind)
 }
 
 // usePack is POST /packs/:name/rollback.
@@ -225,7 +236,7 @@ func (c *call) usePack() {
 		c.failPack(err, name, release)
 		return
 	}
-	c.sendView(p)
+	c.sendView(p.shown())
 }
 
 // removePack is DELETE /packs/:name.
@@ -241,7 +252,7 @@ func (c *call) removePack() {
 		c.failPack(err, name, q.Get("release"))
 		return
 	}
-	c.sendView(map[string]string{"name": name, "status": "removed"})
+	c.sendView(doneView{name, "removed"})
 }
 
 func first(texts ...string) string {

@@ -163,7 +163,7 @@ func TestRetryRights(t *testing.T) {
 	var actor string
 	s.tasks.submit = func(ctx context.Context, sub *fsm.Submit) (*fsm.Outcome, error) {
 		actor = fsm.ActorOf(ctx).Sub
-		return &fsm.Outcome{Ids: idsOf(sub.Tasks)}, nil
+		return &fsm.Outcome{Ids: idsOf(sub.Tasks), Status: fsm.Status_PENDING}, nil
 	}
 	tokens := map[string]string{
 		"":      "",

@@ -39,14 +39,19 @@ func (c *call) submit() {
 		c.badQuery(err.Error())
 		return
 	}
+	c.submitOne(&f, wait, raw)
+}
+
+// submitOne queues a task and answers, after its result if that is waited for. request is what an Idempotency-Key stands for.
+func (c *call) submitOne(f *fields, wait time.Duration, request ...[]byte) {
 	n := new(fsm.New)
-	if p := c.check(&f, n); p != nil {
+	if p := c.check(f, n); p != nil {
 		c.refuse(p)
 		return
 	}
 	key := fsm.NewKey(c.api.Now())
 	n.Key = key[:]
-	out, ok := c.queue([]*fsm.New{n}, raw)
+	out, ok := c.queue([]*fsm.New{n}, request...)
 	if !ok {
 		return
 	}
@@ -201,9 +206,9 @@ func (c *call) refuseBatch(bad []batchFault) {
 }
 
 // queue submits tasks. When ok is false the request has been answered.
-func (c *call) queue(tasks []*fsm.New, raw []byte) (*fsm.Outcome, bool) {
+func (c *call) queue(tasks []*fsm.New, request ...[]byte) (*fsm.Outcome, bool) {
 	s := &fsm.Submit{Tasks: tasks}
-	if !c.idempotency(s, raw) {
+	if !c.idempotency(s, request...) {
 		return nil, false
 	}
 	ctx, cancel := c.boundedFor(c.large)
@@ -235,8 +240,8 @@ func idsOf(tasks []*fsm.New) []string {
 }
 
 // idempotency reads the Idempotency-Key header. What it stands for is the
-// method, the path and the body as sent.
-func (c *call) idempotency(s *fsm.Submit, raw []byte) bool {
+// method, the path and request: the body as sent, and what else says what is to be done.
+func (c *call) idempotency(s *fsm.Submit, request ...[]byte) bool {
 	given, ok := c.r.Header["Idempotency-Key"]
 	if !ok {
 		return true
@@ -255,7 +260,9 @@ func (c *call) idempotency(s *fsm.Submit, raw []byte) bool {
 	}
 	h := sha256.New()
 	h.Write([]byte(c.r.Method + " " + c.r.URL.Path + "\n"))
-	h.Write(raw)
+	for _, part := range request {
+		h.Write(part)
+	}
 	s.IdempotencyKey = key
 	s.BodyHash = h.Sum(nil)
 	s.KeepKeyMs = keepKey.Milliseconds()

@@ -10,6 +10,12 @@ import (
 	"pytasks/httpapi/auth"
 )
 
+// tokenView is the answer to GET and POST /token.
+type tokenView struct {
+	Token string `json:"token" doc:"For the header Authorization: Bearer, a space, and this."`
+	Exp   string `json:"exp" doc:"When it ends, in seconds since 1970, or infinity."`
+}
+
 // token is GET and POST /token. The body comes with GET too, as it always did; POST takes HTTP Basic as well.
 func (c *call) token() {
 	user, password, ok := c.credentials()
@@ -31,10 +37,7 @@ func (c *call) token() {
 	if claims.Expires != nil {
 		end = strconv.FormatInt(claims.Expires.Unix(), 10)
 	}
-	c.sendView(struct {
-		Token string `json:"token"`
-		Exp   string `json:"exp"`
-	}{text, end})
+	c.sendView(tokenView{text, end})
 }
 
 func (c *call) failToken(err error) {

@@ -57,7 +57,7 @@ func TestUserUnknownNow(t *testing.T) {
 func TestBadTokenOfReader(t *testing.T) {
 	s := newSetup(func(o *Options) { o.Anonymous = AnonymousSubmit })
 	s.tasks.tasks["anns"] = &fsm.Task{Key: make([]byte, 16), Type: "t", Owner: "ann"}
-	s.tasks.tasks["nobodys"] = &fsm.Task{Key: make([]byte, 16), Type: "t"}
+	s.tasks.tasks["nobodys"] = &fsm.Task{Key: make([]byte, 16), Type: "t", Status: fsm.Status_PENDING, Args: []byte("{}")}
 	s.people.add(t, "ann", nil, nil)
 	text, err := s.people.keys.Sign(&auth.Claims{Sub: "ann", Epoch: 5}, time.Now().Add(-time.Hour), time.Minute)
 	if err != nil {

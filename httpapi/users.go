@@ -42,13 +42,18 @@ func viewUser(u *fsm.User) userView {
 	}
 }
 
+// userListView is the answer to GET /users.
+type userListView struct {
+	Users []userView `json:"users"`
+}
+
 // users is GET /users.
 func (c *call) users() {
 	list := []userView{}
 	for _, u := range c.api.Users.Users() {
 		list = append(list, viewUser(u))
 	}
-	c.sendView(map[string]any{"users": list})
+	c.sendView(userListView{list})
 }
 
 // user is GET /users/:name.
@@ -79,11 +84,11 @@ func (c *call) noSuchUser() {
 
 // userChange is the body of POST /users. What is nil stays as it is.
 type userChange struct {
-	Name         string          `json:"name"`
-	Password     *string         `json:"password"`
+	Name         string          `json:"name" required:"true"`
+	Password     *string         `json:"password" doc:"A new user needs one."`
 	Scopes       *[]string       `json:"scopes"`
-	AllowedTasks json.RawMessage `json:"allowed_tasks"`
-	Create       bool            `json:"create"` // refused if there is one of that name
+	AllowedTasks json.RawMessage `json:"allowed_tasks" doc:"Protected tasks: a list such as [\"pack.main.task\", \"pack.*\"], or an object such as {\"pack.main.task\": true}."`
+	Create       bool            `json:"create" doc:"Refused if there is one of that name."`
 }
 
 // putUser is POST /users: it makes a user, or changes one.
@@ -227,7 +232,7 @@ func (c *call) removeUser() {
 		c.failUser(err)
 		return
 	}
-	c.sendView(map[string]string{"name": name, "status": "removed"})
+	c.sendView(doneView{name, "removed"})
 }
 
 func (c *call) failUser(err error) {
@@ -242,12 +247,15 @@ func (c *call) failUser(err error) {
 	}
 }
 
+// passwordChange is the body of POST /users/:name/password.
+type passwordChange struct {
+	Old *string `json:"old" doc:"May be left out for somebody else's."`
+	New *string `json:"new" required:"true"`
+}
+
 // password is POST /users/:name/password: one's own, with the old one, or that of somebody else, with the scope.
 func (c *call) password() {
-	var change struct {
-		Old *string `json:"old"`
-		New *string `json:"new"`
-	}
+	var change passwordChange
 	if !c.strict(&change) {
 		return
 	}
@@ -282,7 +290,7 @@ func (c *call) password() {
 		c.failUser(err)
 		return
 	}
-	c.sendView(map[string]string{"name": name, "status": "changed"})
+	c.sendView(doneView{name, "changed"})
 }
 
 // mayChange says whether there is a user whom a caller who may write users may change. When it returns false the request has been

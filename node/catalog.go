@@ -19,6 +19,7 @@ type catalog struct {
 	own   *taskpacks.Registry
 	log   *slog.Logger
 	funcs atomic.Pointer[map[string]catalogFunc]
+	reads atomic.Uint64
 }
 
 // catalogFunc is a func, and the release of its pack that it is taken from, "" if it is
@@ -59,7 +60,11 @@ func (c *catalog) read(nodes []*fsm.Node, packs []*fsm.Pack) {
 	}
 	compiled(c.own.Specs()) // over those of others: what callers' arguments are checked against here
 	c.funcs.Store(&funcs)
+	c.reads.Add(1)
 }
+
+// Version is another number after the records have been read anew.
+func (c *catalog) Version() uint64 { return c.reads.Load() }
 
 // currentInfo returns what the current release of a pack says of itself.
 func currentInfo(p *fsm.Pack, log *slog.Logger) taskpacks.PackInfo {
