@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 
@@ -138,10 +139,16 @@ func (rt *route) answers(schemas *openapi.Schemas) []openapi.Answer {
 			ok.Content[0].Schema = anyText
 		}
 	default:
-		ok.Content = jsonOf(schemas.Of(gives))
+		schema := schemas.Of(gives)
+		if ref, named := schema.(openapi.Object).Get("$ref").(string); named {
+			ok.Name = "OK." + path.Base(ref)
+		}
+		ok.Content = jsonOf(schema)
 	}
 	if rt.later {
-		return []openapi.Answer{ok, {Status: http.StatusAccepted, Doc: "It is not finished yet: ask again.", Content: ok.Content}}
+		later := openapi.Answer{Status: http.StatusAccepted, Doc: "It is not finished yet: ask again.", Content: ok.Content}
+		later.Name = strings.Replace(ok.Name, "OK", "Accepted", 1)
+		return []openapi.Answer{ok, later}
 	}
 	return []openapi.Answer{ok}
 }

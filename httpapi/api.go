@@ -194,7 +194,7 @@ func New(o Options) http.Handler {
 		o.TokenTTL = time.Hour
 	}
 	a := &api{Options: o, anonymous: o.Anonymous.principal(), hasher: auth.NewHasher(), throttle: auth.NewThrottle(o.Now), remembered: auth.NewRemembered(), large: semaphore.NewWeighted(o.MaxLargeBodies), cors: newCORS(o.CORSOrigins)}
-	a.describer = &describer{api: a, routes: a.routes()}
+	a.describer = newDescriber(a)
 	a.calls.New = func() any { return &call{api: a} }
 
 	m := newMetrics(o.Registry)

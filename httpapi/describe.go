@@ -13,36 +13,37 @@ import (
 )
 
 //go:embed description.md
-var description string
+var introduction string
 
-// describer writes the descriptions of the API, once for each version of the catalog.
+// describer writes the descriptions of the API when they are asked for, once for each version of the catalog.
 type describer struct {
 	api    *api
 	routes []route
 
 	mu      sync.Mutex
-	public  *descriptions // of the routes alone; nil = not asked for yet
-	whole   *descriptions // with an operation for each type of task
-	version uint64        // of the catalog that whole was made of
+	written map[description]*file
+	version uint64 // of the catalog that those with types were made of
 }
 
-// descriptions are one description in both forms.
-type descriptions struct{ openAPI, swagger *file }
+func newDescriber(a *api) *describer {
+	return &describer{api: a, routes: a.routes(), written: map[description]*file{}}
+}
+
+// description is one of those that there are.
+type description struct {
+	types   bool // with an operation for each type of task
+	swagger bool // as Swagger 2.0, else OpenAPI 3.1
+}
 
 // openAPI is GET /openapi.json.
-func (c *call) openAPI() {
-	c.sendDescription(func(d *descriptions) *file { return d.openAPI })
-}
+func (c *call) openAPI() { c.sendDescription(false) }
 
 // swagger is GET /swagger.json.
-func (c *call) swagger() {
-	c.sendDescription(func(d *descriptions) *file { return d.swagger })
-}
+func (c *call) swagger() { c.sendDescription(true) }
 
 // sendDescription answers with what the caller may know: who may ask GET /tasks is shown the types of task.
-func (c *call) sendDescription(form func(*descriptions) *file) {
-	types := c.admit(submits) == nil
-	d, err := c.api.describer.get(types)
+func (c *call) sendDescription(swagger bool) {
+	f, err := c.api.describer.get(description{types: c.admit(submits) == nil, swagger: swagger})
 	if err != nil {
 		c.fail("", err)
 		return
@@ -50,61 +51,60 @@ func (c *call) sendDescription(form func(*descriptions) *file) {
 	h := c.w.Header()
 	h.Del("Retry-After") // of a token that could not be looked at
 	h.Add("Vary", "Authorization")
-	c.sendFile(form(d))
+	c.sendFile(f)
 }
 
-// get returns the descriptions, made anew if the catalog has changed.
-func (d *describer) get(types bool) (*descriptions, error) {
+// get returns a description, made anew if the catalog has changed.
+func (d *describer) get(which description) (*file, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var err error
-	if !types {
-		if d.public == nil {
-			d.public, err = d.write(nil)
-		}
-		return d.public, err
-	}
 	version := d.api.Catalog.Version() // before the specs: a change between the two is seen at the next request
-	if d.whole == nil || d.version != version {
-		d.whole, err = d.write(d.api.Catalog.Specs())
+	if version != d.version {
+		delete(d.written, description{types: true})
+		delete(d.written, description{types: true, swagger: true})
 		d.version = version
 	}
-	return d.whole, err
+	if f := d.written[which]; f != nil {
+		return f, nil
+	}
+	text, err := d.write(which)
+	if err != nil {
+		return nil, fmt.Errorf("describe the API: %w", err)
+	}
+	f := newFile(text, typeJSON)
+	d.written[which] = f
+	return f, nil
 }
 
-func (d *describer) write(specs []*taskpacks.Spec) (*descriptions, error) {
-	info := openapi.Info{Title: "pytasks API", Version: d.api.Version, Description: description, Tags: tags}
+func (d *describer) write(which description) ([]byte, error) {
+	info := openapi.Info{Title: "pytasks API", Version: d.api.Version, Description: introduction, Tags: tags}
 	schemas := &openapi.Schemas{}
 	var ops []openapi.Operation
-	var run *route
+	var run openapi.Operation
 	for i := range d.routes {
-		rt := &d.routes[i]
-		ops = append(ops, rt.operation(schemas, d.api.anonymous))
-		if rt.pattern == "/run/:type" {
-			run = rt
+		op := d.routes[i].operation(schemas, d.api.anonymous)
+		if ops = append(ops, op); d.routes[i].pattern == runPattern {
+			run = op
 		}
 	}
 	schemas.Of(auditLine{}) // of which the answer has many, and says so
-	names := map[string]bool{}
-	for _, s := range specs {
-		op, err := runOperation(run.operation(schemas, d.api.anonymous), s, names)
-		if err != nil {
-			return nil, err
+	if which.types {
+		ids := map[string]bool{}
+		for _, s := range d.api.Catalog.Specs() {
+			op, err := runOperation(run, s, ids)
+			if err != nil {
+				return nil, err
+			}
+			ops = append(ops, op)
+			if n := len(info.Tags); info.Tags[n-1].Name != op.Tag { // specs are sorted by name
+				info.Tags = append(info.Tags[:n:n], openapi.Tag{Name: op.Tag})
+			}
 		}
-		ops = append(ops, op)
-		if n := len(info.Tags); info.Tags[n-1].Name != op.Tag { // specs are sorted by name
-			info.Tags = append(info.Tags[:n:n], openapi.Tag{Name: op.Tag})
-		}
 	}
-	newer, err := openapi.Document(info, ops, schemas)
-	if err != nil {
-		return nil, fmt.Errorf("describe the API: %w", err)
+	if which.swagger {
+		return openapi.Swagger(info, ops, schemas)
 	}
-	older, err := openapi.Swagger(info, ops, schemas)
-	if err != nil {
-		return nil, fmt.Errorf("describe the API: %w", err)
-	}
-	return &descriptions{newFile(newer, typeJSON), newFile(older, typeJSON)}, nil
+	return openapi.Document(info, ops, schemas)
 }
 
 // runOperation makes of POST /run/:type the operation of one type. ids are those that are taken.

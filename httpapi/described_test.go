@@ -49,19 +49,19 @@ var proof struct {
 
 func prepareProof() {
 	a := describerOf(AnonymousRead)
-	d, err := a.get(true)
+	d, err := a.get(description{types: true})
 	if err != nil {
 		panic(err)
 	}
-	description, err := openapi.Parse(d.openAPI.plain)
+	open, err := openapi.Parse(d.plain)
 	if err != nil {
 		panic(err)
 	}
-	closed, err := json.Marshal(closed(description))
+	closed, err := json.Marshal(closed(open))
 	if err != nil {
 		panic(err)
 	}
-	proof.answers, proof.asked = loaded(closed), loaded(d.openAPI.plain)
+	proof.answers, proof.asked = loaded(closed), loaded(d.plain)
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder)
 	proof.router = httprouter.New()
 	for _, rt := range a.routes {
@@ -100,7 +100,7 @@ func closed(v any) any {
 // describerOf returns the describer of an API.
 func describerOf(anonymous Anonymous) *describer {
 	a := &api{Options: Options{Catalog: newCatalog(), Version: "1.2.3"}, anonymous: anonymous.principal()}
-	return &describer{api: a, routes: a.routes()}
+	return newDescriber(a)
 }
 
 // maxChecked is the largest body that is looked at, in bytes.
@@ -233,25 +233,30 @@ func TestDescriptionValid(t *testing.T) {
 	newer, older := metaSchema(t, "openapi-3.1.json"), metaSchema(t, "swagger-2.0.json")
 	for _, anonymous := range []Anonymous{AnonymousNone, AnonymousRead} {
 		for _, types := range []bool{true, false} {
-			d, err := describerOf(anonymous).get(types)
+			d := describerOf(anonymous)
+			openAPI, err := d.get(description{types: types})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := newer.Validate(anyJSON(t, d.openAPI.plain)); err != nil {
+			swagger, err := d.get(description{types: types, swagger: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := newer.Validate(anyJSON(t, openAPI.plain)); err != nil {
 				t.Errorf("OpenAPI: %v", err)
 			}
-			if err := older.Validate(anyJSON(t, d.swagger.plain)); err != nil {
+			if err := older.Validate(anyJSON(t, swagger.plain)); err != nil {
 				t.Errorf("Swagger: %v", err)
 			}
-			doc := loaded(d.openAPI.plain)
+			doc := loaded(openAPI.plain)
 			if err := doc.Validate(t.Context()); err != nil {
 				t.Errorf("OpenAPI: %v", err)
 			}
-			if err := json.Unmarshal(d.swagger.plain, new(openapi2.T)); err != nil {
+			if err := json.Unmarshal(swagger.plain, new(openapi2.T)); err != nil {
 				t.Errorf("Swagger: %v", err)
 			}
 			compiler := jsonschema.NewCompiler()
-			if err := compiler.AddResource("http://node/openapi.json", anyJSON(t, d.openAPI.plain)); err != nil {
+			if err := compiler.AddResource("http://node/openapi.json", anyJSON(t, openAPI.plain)); err != nil {
 				t.Fatal(err)
 			}
 			for name := range doc.Components.Schemas {
@@ -259,7 +264,7 @@ func TestDescriptionValid(t *testing.T) {
 					t.Errorf("schema %s: %v", name, err)
 				}
 			}
-			for _, text := range [][]byte{d.openAPI.plain, d.swagger.plain} {
+			for _, text := range [][]byte{openAPI.plain, swagger.plain} {
 				danglingRefs(t, anyJSON(t, text), anyJSON(t, text))
 			}
 		}

@@ -50,7 +50,7 @@ func (a *api) routes() []route {
 			about{id: "getTaskLog", params: []openapi.Param{followParam}, gives: plainText, refuses: codes(reading, codeBadRequest, codeNotFound)}},
 		{http.MethodGet, "/tasks", submits, (*call).types, "The types of task that the cluster can run, with their args",
 			about{id: "listTypes", gives: taskTypesShape{}}},
-		{http.MethodPost, "/run/:type", submits, (*call).run, "Queue a task of a type: the body is its args, options are parameters",
+		{http.MethodPost, runPattern, submits, (*call).run, "Queue a task of a type: the body is its args, options are parameters",
 			about{id: "runTask", params: runParams, takes: anyObject{}, gives: taskShape{}, later: true, refuses: queuing}},
 		{http.MethodPost, "/tasks/batch", submits, (*call).submitBatch, "Queue up to 10000 tasks, all or none",
 			about{id: "submitBatch", params: []openapi.Param{idempotencyParam}, takes: batchShape{}, gives: batchQueuedShape{}, refuses: queuing}},

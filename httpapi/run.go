@@ -7,6 +7,9 @@ import (
 	"strings"
 )
 
+// runPattern is the route of every type of task.
+const runPattern = "/run/:type"
+
 // runOptions are the names that the query of POST /run/:type may have. tag and where may come more than once.
 var runOptions = []string{"wait", "priority", "delay", "eta", "timeout", "id", "tag", "where", "max_attempts"}
 

@@ -235,29 +235,35 @@ var (
 // anyText is the schema of a parameter that may be any text.
 var anyText = openapi.Object{{Name: "type", Value: "string"}}
 
+// shared returns a parameter of many operations.
+func shared(p openapi.Param) openapi.Param {
+	p.Shared = p.Name
+	return p
+}
+
 func inQuery(name, doc, schema string) openapi.Param {
 	return openapi.Param{Name: name, In: openapi.InQuery, Doc: doc, Schema: openapi.MustParse(schema)}
 }
 
 // The parameters of requests.
 var (
-	waitParam        = inQuery("wait", "Hold the answer back for the result, so long at most: seconds, or with a unit (`10s`). 202 if it is not there in time.", `{"type":"string"}`)
+	waitParam        = shared(inQuery("wait", "Hold the answer back for the result, so long at most: seconds, or with a unit (`10s`). 202 if it is not there in time.", `{"type":"string"}`))
 	consistencyParam = inQuery("consistency", "`stale`: what this node has; `linearizable`: everything that was answered before.", `{"type":"string","enum":["default","stale","linearizable"]}`)
 	releaseParam     = inQuery("release", "One of the pack's releases.", `{"type":"string"}`)
 	idempotencyParam = openapi.Param{
-		Name: "Idempotency-Key", In: openapi.InHeader, Doc: "Makes the request safe to send again for 24 h: the same one gets the first answer.",
+		Name: "Idempotency-Key", Shared: "Idempotency-Key", In: openapi.InHeader, Doc: "Makes the request safe to send again for 24 h: the same one gets the first answer.",
 		Schema: openapi.MustParse(fmt.Sprintf(`{"type":"string","minLength":1,"maxLength":%d}`, maxKeyLen)),
 	}
 	runParams = []openapi.Param{
 		waitParam,
-		inQuery("priority", "0 to 9, higher first.", fmt.Sprintf(`{"type":"integer","minimum":0,"maximum":9,"default":%d}`, fsm.DefaultPriority)),
-		inQuery("delay", "Start later: seconds, or with a unit.", `{"type":"string"}`),
-		inQuery("eta", "Start at a time: RFC 3339, or seconds since 1970.", `{"type":"string"}`),
-		inQuery("timeout", "Of one attempt: seconds, or with a unit.", `{"type":"string"}`),
-		inQuery("id", "An id of your choice; else a UUID is made.", fmt.Sprintf(`{"type":"string","pattern":"^[A-Za-z0-9._:-]{1,%d}$"}`, maxIDLen)),
-		{Name: "tag", In: openapi.InQuery, Doc: "To find it by.", Schema: anyText, Many: true},
-		{Name: "where", In: openapi.InQuery, Doc: "A label that its node must have: KEY=VALUE.", Schema: anyText, Many: true},
-		inQuery("max_attempts", "How often it is tried if it fails.", fmt.Sprintf(`{"type":"integer","minimum":1,"maximum":%d}`, maxAttempts)),
+		shared(inQuery("priority", "0 to 9, higher first.", fmt.Sprintf(`{"type":"integer","minimum":0,"maximum":9,"default":%d}`, fsm.DefaultPriority))),
+		shared(inQuery("delay", "Start later: seconds, or with a unit.", `{"type":"string"}`)),
+		shared(inQuery("eta", "Start at a time: RFC 3339, or seconds since 1970.", `{"type":"string"}`)),
+		shared(inQuery("timeout", "Of one attempt: seconds, or with a unit.", `{"type":"string"}`)),
+		shared(inQuery("id", "An id of your choice; else a UUID is made.", fmt.Sprintf(`{"type":"string","pattern":"^[A-Za-z0-9._:-]{1,%d}$"}`, maxIDLen))),
+		{Name: "tag", Shared: "tag", In: openapi.InQuery, Doc: "To find it by.", Schema: anyText, Many: true},
+		{Name: "where", Shared: "where", In: openapi.InQuery, Doc: "A label that its node must have: KEY=VALUE.", Schema: anyText, Many: true},
+		shared(inQuery("max_attempts", "How often it is tried if it fails.", fmt.Sprintf(`{"type":"integer","minimum":1,"maximum":%d}`, maxAttempts))),
 		idempotencyParam,
 	}
 	listParams = []openapi.Param{

@@ -70,6 +70,7 @@ func TestCatalog(t *testing.T) {
 		}
 	}
 	has("p.main.old", "", true)
+	before := c.Version()
 	info, _ := json.Marshal(taskpacks.PackInfo{Name: "p", Specs: []*taskpacks.Spec{{Name: "p.main.new"}}})
 	stale, _ := json.Marshal(taskpacks.PackInfo{Name: "p", Specs: []*taskpacks.Spec{{Name: "p.main.stale"}}})
 	others, _ := json.Marshal([]nodePack{{PackInfo: taskpacks.PackInfo{Name: "q", Specs: []*taskpacks.Spec{{Name: "q.main.f"}}}}})
@@ -80,6 +81,9 @@ func TestCatalog(t *testing.T) {
 	has("p.main.stale", "", false)
 	has("p.main.new", "2+b", true)
 	has("q.main.f", "", true)
+	if c.Version() == before {
+		t.Error("the version is the same after a change")
+	}
 	if specs := c.Specs(); len(specs) != 2 || specs[0].Name != "p.main.new" {
 		t.Errorf("Specs = %v", specs)
 	}

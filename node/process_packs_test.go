@@ -29,6 +29,21 @@ func TestProcessPacks(t *testing.T) {
 	ps[2].gives("classic.main.hypot", `{"x":3,"y":4}`, "5.0")
 	ps[1].gives("classic.main.area", `{"r":2}`, "12.0")
 
+	t.Run("described", func(t *testing.T) { // with an operation for each of its tasks, which works, and on all nodes alike
+		ps.within(t)
+		for _, path := range []string{"/openapi.json", "/swagger.json"} {
+			first := ps[0].must(http.StatusOK, http.MethodGet, path, "")
+			if !strings.Contains(string(first.body), `"/run/classic.main.hypot"`) {
+				t.Errorf("%s does not describe classic.main.hypot", path)
+			}
+			for _, p := range ps {
+				p.must(http.StatusNotModified, http.MethodGet, path, "", "If-None-Match", first.header.Get("ETag"))
+			}
+		}
+		if a := ps[2].must(http.StatusOK, http.MethodPost, "/run/classic.main.hypot?wait=30s", `{"x":3,"y":4}`); !strings.Contains(string(a.body), `"result":5.0`) {
+			t.Errorf("the operation is answered %v", a)
+		}
+	})
 	t.Run("refusals", func(t *testing.T) {
 		ps.within(t)
 		for body, want := range map[string]int{
@@ -99,6 +114,9 @@ func TestProcessPacks(t *testing.T) {
 			}
 			return err
 		})
+		if a := ps[2].must(http.StatusOK, http.MethodGet, "/openapi.json", ""); strings.Contains(string(a.body), "classic.main") {
+			t.Error("the removed pack is described")
+		}
 		for _, p := range ps {
 			eventually(t, 10*time.Second, "nothing of the pack is left on "+p.name, func() error {
 				if entries, err := os.ReadDir(filepath.Join(p.dir, "data", "packs")); err != nil || len(entries) > 0 {

@@ -7,8 +7,8 @@ import (
 
 // Document returns the description in the form of OpenAPI 3.1.
 func Document(info Info, ops []Operation, schemas *Schemas) ([]byte, error) {
-	shared := Object{} // answers
-	paths := byPath(ops, func(op *Operation) any { return operation(op, &shared) })
+	var common shared
+	paths := byPath(ops, func(op *Operation) any { return operation(op, &common) })
 	return marshal(Object{
 		{"openapi", "3.1.0"},
 		{"info", Object{{"title", info.Title}, {"version", info.Version}, {"description", info.Description}}},
@@ -17,13 +17,25 @@ func Document(info Info, ops []Operation, schemas *Schemas) ([]byte, error) {
 		{"paths", paths},
 		{"components", Object{
 			{"schemas", schemas.named},
-			{"responses", shared},
+			{"parameters", common.params},
+			{"responses", common.answers},
 			{"securitySchemes", Object{
 				{bearer, Object{{"type", "http"}, {"scheme", "bearer"}, {"bearerFormat", "JWT"}, {"description", "A token of POST /token."}}},
 				{basic, Object{{"type", "http"}, {"scheme", "basic"}, {"description", "The name and the password of a user."}}},
 			}},
 		}},
 	})
+}
+
+// shared is what several operations refer to.
+type shared struct{ params, answers Object }
+
+// refer puts a value down, once, and returns a reference to it. prefix is where o stands.
+func refer(o *Object, name, prefix string, write func() any) any {
+	if o.Get(name) == nil {
+		*o = o.With(name, write())
+	}
+	return Object{{"$ref", prefix + name}}
 }
 
 // byPath writes operations, those of one path together, in the order in which the paths come first.
@@ -62,23 +74,16 @@ func head(op *Operation) Object {
 	return o.With("operationId", op.ID)
 }
 
-func operation(op *Operation, shared *Object) any {
+func operation(op *Operation, common *shared) any {
 	o := head(op)
 	if len(op.Params) > 0 {
 		params := []any{}
 		for _, p := range op.Params {
-			one := Object{{"name", p.Name}, {"in", p.In}}
-			if p.In == InPath {
-				one = one.With("required", true)
+			if p.Shared == "" {
+				params = append(params, param(&p))
+			} else {
+				params = append(params, refer(&common.params, p.Shared, "#/components/parameters/", func() any { return param(&p) }))
 			}
-			if p.Doc != "" {
-				one = one.With("description", p.Doc)
-			}
-			schema := p.Schema
-			if p.Many {
-				schema = Object{{"type", "array"}, {"items", schema}}
-			}
-			params = append(params, one.With("schema", schema))
 		}
 		o = o.With("parameters", params)
 	}
@@ -91,16 +96,28 @@ func operation(op *Operation, shared *Object) any {
 	}
 	responses := Object{}
 	for _, a := range op.Answers {
-		value := any(answer(a))
-		if a.Name != "" {
-			if shared.Get(a.Name) == nil {
-				*shared = shared.With(a.Name, value)
-			}
-			value = Object{{"$ref", "#/components/responses/" + a.Name}}
+		if status := strconv.Itoa(a.Status); a.Name == "" {
+			responses = responses.With(status, answer(a))
+		} else {
+			responses = responses.With(status, refer(&common.answers, a.Name, "#/components/responses/", func() any { return answer(a) }))
 		}
-		responses = responses.With(strconv.Itoa(a.Status), value)
 	}
 	return o.With("responses", responses).With("security", security(op, true))
+}
+
+func param(p *Param) Object {
+	o := Object{{"name", p.Name}, {"in", p.In}}
+	if p.In == InPath {
+		o = o.With("required", true)
+	}
+	if p.Doc != "" {
+		o = o.With("description", p.Doc)
+	}
+	schema := p.Schema
+	if p.Many {
+		schema = Object{{"type", "array"}, {"items", schema}}
+	}
+	return o.With("schema", schema)
 }
 
 func answer(a Answer) Object {

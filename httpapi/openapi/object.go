@@ -64,12 +64,26 @@ func appendValue(b []byte, v any) (_ []byte, err error) {
 			}
 		}
 		return append(b, ']'), nil
+	case string:
+		if plain(v) { // nearly all are
+			return append(append(append(b, '"'), v...), '"'), nil
+		}
 	}
 	text := bytes.NewBuffer(b)
 	enc := json.NewEncoder(text)
 	enc.SetEscapeHTML(false)
 	err = enc.Encode(v)
 	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
+}
+
+// plain says whether a text stands in JSON as it is.
+func plain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c >= 0x7F || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // Parse reads a JSON text: objects as Object, arrays as []any, numbers as json.Number.

@@ -43,8 +43,9 @@ type Param struct {
 	Name   string
 	In     string // InPath, InQuery or InHeader
 	Doc    string
-	Schema any // of its text
+	Schema any // of its text, or with Many of each of several
 	Many   bool
+	Shared string // params of the same Shared are the same, and are put down once; "" = it is put down here
 }
 
 // Content is a body in one of its forms.

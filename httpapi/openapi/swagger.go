@@ -12,13 +12,17 @@ func Swagger(info Info, ops []Operation, schemas *Schemas) ([]byte, error) {
 	for _, m := range schemas.named {
 		definitions = definitions.With(m.Name, older(m.Value))
 	}
+	var common shared
+	paths := byPath(ops, func(op *Operation) any { return olderOperation(op, &common) })
 	return marshal(Object{
 		{"swagger", "2.0"},
 		{"info", Object{{"title", info.Title}, {"version", info.Version}, {"description", info.Description}}},
 		{"basePath", "/"},
 		{"tags", tags(info)},
-		{"paths", byPath(ops, olderOperation)},
+		{"paths", paths},
 		{"definitions", definitions},
+		{"parameters", common.params},
+		{"responses", common.answers},
 		{"securityDefinitions", Object{
 			{bearer, Object{{"type", "apiKey"}, {"in", "header"}, {"name", "Authorization"}, {"description", "Bearer, a space, and a token of POST /token."}}},
 			{basic, Object{{"type", "basic"}}},
@@ -26,20 +30,15 @@ func Swagger(info Info, ops []Operation, schemas *Schemas) ([]byte, error) {
 	})
 }
 
-func olderOperation(op *Operation) any {
+func olderOperation(op *Operation, common *shared) any {
 	o := head(op)
 	params := []any{}
 	for _, p := range op.Params {
-		one := Object{{"name", p.Name}, {"in", p.In}, {"required", p.In == InPath}}
-		if p.Doc != "" {
-			one = one.With("description", p.Doc)
-		}
-		if p.Many {
-			one = one.With("type", "array").With("items", olderParam(p.Schema)).With("collectionFormat", "multi")
+		if p.Shared == "" {
+			params = append(params, olderParam(&p))
 		} else {
-			one = append(one, olderParam(p.Schema)...)
+			params = append(params, refer(&common.params, p.Shared, "#/parameters/", func() any { return olderParam(&p) }))
 		}
-		params = append(params, one)
 	}
 	if op.Body != nil {
 		// There is one schema for all forms of a body.
@@ -59,29 +58,46 @@ func olderOperation(op *Operation) any {
 	}
 	responses, produces := Object{}, []string{}
 	for _, a := range op.Answers {
-		one := Object{{"description", a.Doc}}
-		if len(a.Content) > 0 {
-			for _, t := range types(a.Content) {
-				if !slices.Contains(produces, t) {
-					produces = append(produces, t)
-				}
-			}
-			if schema := a.Content[0].Schema; schema != nil {
-				one = one.With("schema", older(schema))
-			} else {
-				one = one.With("schema", Object{{"type", "file"}})
+		for _, t := range types(a.Content) {
+			if !slices.Contains(produces, t) {
+				produces = append(produces, t)
 			}
 		}
-		if len(a.Headers) > 0 {
-			headers := Object{}
-			for _, h := range a.Headers {
-				headers = headers.With(h.Name, Object{{"type", "string"}, {"description", h.Doc}})
-			}
-			one = one.With("headers", headers)
+		if status := strconv.Itoa(a.Status); a.Name == "" {
+			responses = responses.With(status, olderAnswer(a))
+		} else {
+			responses = responses.With(status, refer(&common.answers, a.Name, "#/responses/", func() any { return olderAnswer(a) }))
 		}
-		responses = responses.With(strconv.Itoa(a.Status), one)
 	}
 	return o.With("produces", produces).With("responses", responses).With("security", security(op, false))
+}
+
+func olderParam(p *Param) Object {
+	o := Object{{"name", p.Name}, {"in", p.In}, {"required", p.In == InPath}}
+	if p.Doc != "" {
+		o = o.With("description", p.Doc)
+	}
+	if p.Many {
+		return o.With("type", "array").With("items", oneType(p.Schema)).With("collectionFormat", "multi")
+	}
+	return append(o, oneType(p.Schema)...)
+}
+
+func olderAnswer(a Answer) Object {
+	o := Object{{"description", a.Doc}}
+	if len(a.Content) > 0 && a.Content[0].Schema != nil {
+		o = o.With("schema", older(a.Content[0].Schema))
+	} else if len(a.Content) > 0 {
+		o = o.With("schema", Object{{"type", "file"}})
+	}
+	if len(a.Headers) > 0 {
+		headers := Object{}
+		for _, h := range a.Headers {
+			headers = headers.With(h.Name, Object{{"type", "string"}, {"description", h.Doc}})
+		}
+		o = o.With("headers", headers)
+	}
+	return o
 }
 
 func types(list []Content) []string {
@@ -92,8 +108,8 @@ func types(list []Content) []string {
 	return names
 }
 
-// olderParam returns what Swagger 2.0 can say of a parameter: it must have one type, text if nothing else.
-func olderParam(schema any) Object {
+// oneType returns what Swagger 2.0 can say of a parameter's schema: it must have one type, text if nothing else.
+func oneType(schema any) Object {
 	o := older(schema).(Object)
 	if o.Get("type") == nil {
 		return Object{{"type", "string"}}
