@@ -101,6 +101,9 @@ func (a *api) appendFacts(b []byte, t *fsm.Task) []byte {
 	b = append(b, `,"created_at":`...)
 	b = appendTime(b, t.CreatedMs)
 	b = appendMoment(b, "due_at", t.DueMs)
+	if t.Status == fsm.Status_STARTED { // when it started is told with its outcome
+		b = appendMoment(b, "assigned_at", t.AssignedMs)
+	}
 	b = appendMoment(b, "started_at", t.StartedMs)
 	b = appendMoment(b, "finished_at", t.FinishedMs)
 	b = append(b, `,"priority":`...)

@@ -26,9 +26,14 @@ func TestGet(t *testing.T) {
 				`"created_at":"2030-01-02T02:04:05.678Z","due_at":"2030-01-02T02:04:05.679Z","priority":0,"tags":[]}`,
 		},
 		{
+			&fsm.Task{Name: "runs", Type: "t", Args: []byte("{}"), Status: fsm.Status_STARTED, CreatedMs: created, AssignedMs: created + 1, Attempt: 1, Place: &fsm.Place{Node: 1}},
+			`{"id":"runs","status":"STARTED","result":{},"type":"t","args":{},"attempt":1,"node":"ada",` +
+				`"created_at":"2030-01-02T02:04:05.678Z","assigned_at":"2030-01-02T02:04:05.679Z","priority":0,"tags":[]}`,
+		},
+		{
 			&fsm.Task{
 				Name: "mine", Type: "test.main.hypot", Args: []byte(`{"x":3.0,"y":4}`), Status: fsm.Status_SUCCESS, Result: []byte(`5.0`),
-				Attempt: 2, Place: &fsm.Place{Node: 2}, CreatedMs: created, StartedMs: created + 1000, FinishedMs: created + 2322,
+				Attempt: 2, Place: &fsm.Place{Node: 2}, CreatedMs: created, AssignedMs: created + 1, StartedMs: created + 1000, FinishedMs: created + 2322,
 				Priority: 9, Tags: []string{"a", "é\"\n\x01"}, TimeoutMs: 1050,
 				Retry: &fsm.Retry{MaxAttempts: 3, InitialMs: 1005, Factor: 1.5, MaxMs: 300_000, Jitter: 0.2},
 				Past:  []*fsm.Past{{Attempt: 1, Node: 1, StartMs: created, EndMs: created + 322, Reason: "error", Message: "no"}},

@@ -92,7 +92,7 @@ func (c *cli) execute(ctx context.Context, args []string) int {
 func (c *cli) root() *cobra.Command {
 	root := group("pytasks", "Run typed functions on a cluster of identical nodes",
 		c.startCommand(), c.devCommand(), c.runCommand(), c.taskCommand(), c.packCommand(), c.managerCommand(), c.nodeCommand(), c.clusterCommand(),
-		c.userCommand(), c.tokenCommand(), c.keysCommand(), c.secretCommand(), c.snapshotCommand(), c.auditCommand(), c.benchCommand(), c.versionCommand())
+		c.userCommand(), c.tokenCommand(), c.keysCommand(), c.secretCommand(), c.snapshotCommand(), c.auditCommand(), c.topCommand(), c.benchCommand(), c.versionCommand())
 	root.Long = `pytasks runs typed functions ("tasks") on a cluster of identical nodes and gives
 their results back over REST. Start one node with "pytasks dev", write tasks of your
 own with "pytasks pack init", or see "pytasks start".

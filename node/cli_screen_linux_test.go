@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // onTerminal is a command line whose output goes to a terminal.
@@ -259,4 +261,53 @@ func TestRotateShows(t *testing.T) {
 		t.Errorf("got exit code %d, printed %q", got, secret.String())
 	}
 	p.shows(t, "\r\x1b[Kall nodes use the secret")
+}
+
+// TestTopLive: it draws on a screen of its own, fits what it is resized to, and q gives the terminal back as it was.
+func TestTopLive(t *testing.T) {
+	_, url := topAPI(t)
+	p := openPTY(t, 100, 24)
+	before, err := unix.IoctlGetTermios(int(p.tty.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := make(chan int)
+	go func() { code <- onTerminal(p, xterm).execute(t.Context(), []string{"top", "--addr", url}) }()
+	p.shows(t, "\x1b[?1049h\x1b[?25l\x1b[H")
+	p.shows(t, "\x1b[33malive, draining\x1b[0m")
+	p.shows(t, "of them failed")
+	p.shows(t, "1m30s")
+	p.resize(t, 100, 8)
+	p.shows(t, "... and ")
+	p.press(t, "x")
+	p.press(t, "q")
+	if got := <-code; got != 0 {
+		t.Errorf("got exit code %d", got)
+	}
+	p.shows(t, "\x1b[J\x1b[?25h\x1b[?1049l")
+	after, err := unix.IoctlGetTermios(int(p.tty.Fd()), unix.TCGETS)
+	if err != nil || *after != *before {
+		t.Errorf("the terminal is not as it was: %+v, want %+v, %v", after, before, err)
+	}
+}
+
+// TestTopStops: Ctrl-C, which is a key there, and a signal end it as well.
+func TestTopStops(t *testing.T) {
+	_, url := topAPI(t)
+	for name, stop := range map[string]func(p *pty, cancel func()){
+		"ctrl-c": func(p *pty, _ func()) { p.press(t, "\x03") },
+		"signal": func(_ *pty, cancel func()) { cancel() },
+	} {
+		p := openPTY(t, 100, 24)
+		ctx, cancel := context.WithCancel(t.Context())
+		code := make(chan int)
+		go func() { code <- onTerminal(p, xterm).execute(ctx, []string{"top", "--addr", url}) }()
+		p.shows(t, "\x1b[?25l\x1b[H")
+		stop(p, cancel)
+		if got := <-code; got != 0 {
+			t.Errorf("%s: got exit code %d", name, got)
+		}
+		p.shows(t, "\x1b[?1049l")
+		cancel()
+	}
 }

@@ -140,6 +140,7 @@ func (c *cli) showTask(t *taskView) error {
 		{"due", localTime(t.DueAt)},
 		{"attempt", optionalCount(t.Attempt) + node},
 		{"progress", progress},
+		{"assigned", localTime(t.AssignedAt)},
 		{"started", localTime(t.StartedAt)},
 		{"finished", localTime(t.FinishedAt)},
 	} {

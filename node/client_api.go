@@ -31,6 +31,7 @@ type taskView struct {
 	Node       string          `json:"node"`
 	CreatedAt  string          `json:"created_at"`
 	DueAt      string          `json:"due_at"`
+	AssignedAt string          `json:"assigned_at"` // while it is STARTED
 	StartedAt  string          `json:"started_at"`
 	FinishedAt string          `json:"finished_at"`
 	Reason     string          `json:"reason"`
@@ -97,6 +98,7 @@ type memberView struct {
 	Status   string   `json:"status"`
 	Slots    int      `json:"slots"`
 	Running  int      `json:"running"`
+	Load     float64  `json:"load"` // 0 to 1
 	Draining bool     `json:"draining"`
 	Drained  bool     `json:"drained"`       // nothing runs there, and it stays so until it is resumed
 	Lasting  bool     `json:"until_resumed"` // draining until it is resumed

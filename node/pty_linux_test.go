@@ -28,13 +28,16 @@ func openPTY(t *testing.T, width, height int) *pty {
 		t.Skipf("there are no pseudo-terminals here: %v", err)
 	}
 	p := &pty{user: user}
-	fd := int(user.Fd())
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Skipf("unlock a pseudo-terminal: %v", err)
-	}
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	n := 0
+	err = p.control(func(fd int) error {
+		if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+			return err
+		}
+		n, err = unix.IoctlGetInt(fd, unix.TIOCGPTN)
+		return err
+	})
 	if err != nil {
-		t.Fatal(err)
+		t.Skipf("unlock a pseudo-terminal: %v", err)
 	}
 	if p.tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
 		t.Skipf("open a pseudo-terminal: %v", err)
@@ -43,12 +46,12 @@ func openPTY(t *testing.T, width, height int) *pty {
 	copied := make(chan struct{})
 	go func() {
 		defer close(copied)
-		_, _ = io.Copy(p, user) // ends with an error when the other end is closed
+		_, _ = io.Copy(p, user) // ends with an error when it is closed
 	}()
 	t.Cleanup(func() {
-		p.tty.Close()
+		user.Close() // which ends reads of the other end as well
 		<-copied
-		user.Close()
+		p.tty.Close()
 	})
 	return p
 }
@@ -57,9 +60,21 @@ func openPTY(t *testing.T, width, height int) *pty {
 func (p *pty) resize(t *testing.T, width, height int) {
 	t.Helper()
 	size := &unix.Winsize{Col: uint16(width), Row: uint16(height)}
-	if err := unix.IoctlSetWinsize(int(p.user.Fd()), unix.TIOCSWINSZ, size); err != nil {
+	if err := p.control(func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size) }); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// control does something to the user's end. Its Fd would make reads of it go on for ever.
+func (p *pty) control(f func(fd int) error) (err error) {
+	conn, err := p.user.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if failed := conn.Control(func(fd uintptr) { err = f(int(fd)) }); failed != nil {
+		return failed
+	}
+	return err
 }
 
 func (p *pty) Write(text []byte) (int, error) {
