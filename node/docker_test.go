@@ -29,7 +29,6 @@ func TestDocker(t *testing.T) {
 	e.oneContainer(commandsOf(section(t, string(page), "One container")))
 	e.compose(commandsOf(section(t, string(page), "Compose")))
 	e.upgrade(commandsOf(section(t, string(page), "Upgrades")))
-	e.sh("deploy", "docker compose down")
 	e.sh("deploy", "docker compose --profile monitoring config --quiet")
 }
 
