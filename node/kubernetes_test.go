@@ -10,6 +10,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 	"sigs.k8s.io/structured-merge-diff/v6/typed"
+
+	"pytasks/cluster/secret"
 )
 
 // kubernetes is the module that has the schema of the Kubernetes API, as servers apply it. Only that one file of it is read.
@@ -23,6 +25,7 @@ func TestKubernetes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	startsWith(t, string(text))
 	kinds := map[string]int{}
 	for _, doc := range strings.Split(string(text), "\n---\n") {
 		var object struct {
@@ -46,6 +49,42 @@ func TestKubernetes(t *testing.T) {
 	}
 	if kinds["StatefulSet"] != 1 || kinds["Service"] != 2 || kinds["PodDisruptionBudget"] != 1 {
 		t.Errorf("kinds %v, want a StatefulSet, two Services and a PodDisruptionBudget", kinds)
+	}
+}
+
+// startsWith has a node judge the environment that its pod gives it.
+func startsWith(t *testing.T, text string) {
+	t.Helper()
+	_, last, _ := strings.Cut(text, "kind: StatefulSet")
+	var set struct {
+		Spec struct {
+			Template struct {
+				Spec struct {
+					Containers []struct {
+						Env []struct{ Name, Value string }
+					}
+				}
+			}
+		}
+	}
+	if err := yaml.Unmarshal([]byte("kind: StatefulSet"+last), &set); err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	for _, v := range set.Spec.Template.Spec.Containers[0].Env {
+		env[v.Name] = v.Value
+	}
+	for name, value := range map[string]string{"PYTASKS_NAME": "pytasks-0", "PYTASKS_ADVERTISE": "10.1.2.3", "PYTASKS_SECRET": secret.New().Text()} {
+		if given, ok := env[name]; !ok || given != "" {
+			t.Errorf("%s is %q, %v, want it to come from the pod or the Secret", name, given, ok)
+		}
+		env[name] = value
+	}
+	code, out, errs := runCLI(t, env, "start", "--print-config")
+	for _, want := range []string{"name: pytasks-0", "data-dir: /data/node", `data-pool: ""`, "http: 0.0.0.0:8080", "bootstrap-expect: 3", "(used)"} {
+		if code != exitOK || !strings.Contains(out, want) {
+			t.Errorf("exit code %d, want %q in\n%s%s", code, want, out, errs)
+		}
 	}
 }
 
