@@ -42,6 +42,7 @@ for package in root/var/cache/apt/archives/*.deb; do
 	dpkg-deb --fsys-tarfile "$package" | tar -C root -x --keep-directory-symlink
 done
 cd root
+rm -f proc sys; mkdir -p proc sys # of the first stage they are links
 rm -rf debootstrap var/cache/apt var/lib/apt usr/share/doc usr/share/locale usr/share/man dev/*
 tar -cf "$1.new" .
 mv "$1.new" "$1"`, "bash", file)
