@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -183,13 +184,9 @@ func (p *watcher) firing() map[string]bool {
 func prometheusWatches(t *testing.T, ps processes, password string) {
 	bin := needPrometheus(t)
 	ps.within(t)
-	for _, args := range [][]string{
-		{"check", "config", "../deploy/prometheus.yml"}, {"check", "rules", "../deploy/alerts.yml"}, {"test", "rules", "../deploy/alerts_test.yml"},
-	} {
-		if out, err := exec.CommandContext(t.Context(), filepath.Join(bin, "promtool"), args...).CombinedOutput(); err != nil {
-			t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
-		}
-	}
+	var page sync.WaitGroup
+	defer page.Wait()
+	page.Go(func() { monitoringPage(t, bin, ps[0]) })
 	p := startPrometheus(t, filepath.Join(bin, "prometheus"), ps, password)
 	p.gives(`count(up{job="pytasks"} == 1)`, "3")
 	p.gives("max(pytasks_cluster_voters_alive)", "3")
@@ -229,6 +226,37 @@ func prometheusWatches(t *testing.T, ps processes, password string) {
 	p.gives(`count(ALERTS{alertname="PytasksQuorumAtRisk", alertstate="firing"})`, "1")
 	ps[0].gives("test.main.add", `{"x":1,"y":2}`, "3")
 	p.gives(`count(ALERTS{alertname="PytasksNoLeader", alertstate="firing"}) or vector(0)`, "0")
+}
+
+// monitoringPage does what monitoring.md tells a reader to do, beside the files of deploy/. The user is another, as there is one.
+func monitoringPage(t *testing.T, bin string, p *process) {
+	dir := t.TempDir()
+	var script string
+	for _, name := range []string{"monitoring.md", "prometheus.yml", "alerts.yml", "alerts_test.yml"} {
+		text, err := os.ReadFile(filepath.Join("..", "deploy", name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), text, 0o600)
+		}
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if name == "monitoring.md" {
+			script, _ = scriptOf(string(text))
+		}
+	}
+	script = strings.ReplaceAll(script, "user add "+scraper, "user add another") + "\ntest -s prometheus.password\n"
+	for _, command := range []string{"pytasks user add", "promtool check config", "promtool test rules"} {
+		if !strings.Contains(script, command) {
+			t.Errorf("the page has no %s", command)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), "bash", "-eux")
+	cmd.Dir, cmd.Stdin = dir, strings.NewReader(script)
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+filepath.Dir(p.program)+":"+os.Getenv("PATH"), "PYTASKS_ADDR="+p.http)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
 
 // rules waits until every alert has been evaluated, without an error.
