@@ -124,7 +124,7 @@ func TestRestoreBroken(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantIn(t, execute(t, exitFailed, "snapshot", "restore", file, "--data-dir", dir), "the checksum of the whole is another one")
-	if left := files(t, dir); len(left) > 0 {
+	if left := namesIn(t, dir); len(left) > 0 {
 		t.Errorf("%v are left behind", left)
 	}
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"net"
+	"pytasks/fsm"
 	"slices"
 	"strconv"
 	"strings"
@@ -246,4 +247,23 @@ func checkAddr(flag, addr, like string) error {
 func IsLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// checkLabels says what is wrong with the configured labels.
+func (c Config) checkLabels() error {
+	seen := map[string]bool{}
+	for _, text := range c.Labels {
+		key, value, ok := strings.Cut(text, "=")
+		switch {
+		case !ok || !fsm.ValidLabel(key) || !fsm.ValidLabel(value):
+			return fmt.Errorf("--label %s is no label; write key=value, each 1 to 63 characters of A-Z a-z 0-9 . _ / -, such as zone=eu", text)
+		case seen[key]:
+			return fmt.Errorf("--label %s: the key %s is there twice; keep one of the two", text, key)
+		}
+		seen[key] = true
+	}
+	if len(seen) > fsm.MaxLabels {
+		return fmt.Errorf("--label: %d labels are more than the %d that a node may have", len(seen), fsm.MaxLabels)
+	}
+	return nil
 }

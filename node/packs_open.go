@@ -129,7 +129,7 @@ func (n *Node) up() (*fsm.NodeUp, error) {
 	}
 	return &fsm.NodeUp{
 		Id: n.dir.ID, Name: n.cfg.Name, Boot: n.dir.Boot, Slots: uint32(n.cfg.Slots),
-		Packs: text, Http: n.URL(), Version: buildVersion(), Labels: n.cfg.labels(),
+		Packs: text, Http: n.URL(), Version: buildVersion(), Labels: labelsOf(n.cfg.Labels),
 	}, nil
 }
 

@@ -114,7 +114,7 @@ func startPrometheus(t *testing.T, program string, ps processes, password string
 		_ = cmd.Wait()
 		if t.Failed() {
 			text, _ := os.ReadFile(log.Name())
-			t.Logf("the log of prometheus:\n%s", lastLines(string(text), 30))
+			t.Logf("the log of prometheus:\n%s", tail(string(text), 30))
 		}
 	})
 	return &watcher{t, "http://" + addr}
