@@ -118,10 +118,10 @@ func TestTopRates(t *testing.T) {
 		now  *topCounters
 		want *topRates
 	}{
-		"two seconds":    {&topCounters{"a", at.Add(2 * time.Second), 110, 51, 5}, &topRates{5, 0.5, 0}},
-		"another leader": {&topCounters{"b", at.Add(2 * time.Second), 110, 51, 5}, nil},
-		"a new process":  {&topCounters{"a", at.Add(2 * time.Second), 10, 5, 0}, nil},
-		"no time":        {&topCounters{"a", at, 100, 50, 5}, nil},
+		"two seconds":    {&topCounters{leader: "a", at: at.Add(2 * time.Second), queued: 110, finished: 51, failed: 5}, &topRates{Queued: 5, Finished: 0.5, Failed: 0}},
+		"another leader": {&topCounters{leader: "b", at: at.Add(2 * time.Second), queued: 110, finished: 51, failed: 5}, nil},
+		"a new process":  {&topCounters{leader: "a", at: at.Add(2 * time.Second), queued: 10, finished: 5, failed: 0}, nil},
+		"no time":        {&topCounters{leader: "a", at: at, queued: 100, finished: 50, failed: 5}, nil},
 		"unknown":        {nil, nil},
 	} {
 		got := c.now.since(old)
