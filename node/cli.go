@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"runtime"
 	"strings"
@@ -26,7 +27,9 @@ const (
 type nodeProcess interface {
 	Run(ctx context.Context) error // until ctx ends, then stops in good order
 	URL() string                   // of its REST API
-	Reload()                       // reads anew what it reads on SIGHUP
+	Reload()                       // reads its certificates again
+	SetLogLevel(level string)      // debug, info, warn or error
+	Log() *slog.Logger             // where it says what happens
 }
 
 // cliProgram is what the command line is of.
@@ -92,7 +95,7 @@ func (c *cli) execute(ctx context.Context, args []string) int {
 func (c *cli) root() *cobra.Command {
 	root := group("pytasks", "Run typed functions on a cluster of identical nodes",
 		c.startCommand(), c.devCommand(), c.runCommand(), c.taskCommand(), c.packCommand(), c.managerCommand(), c.nodeCommand(), c.clusterCommand(),
-		c.userCommand(), c.tokenCommand(), c.keysCommand(), c.secretCommand(), c.snapshotCommand(), c.auditCommand(), c.topCommand(), c.benchCommand(), c.versionCommand())
+		c.userCommand(), c.tokenCommand(), c.keysCommand(), c.secretCommand(), c.snapshotCommand(), c.auditCommand(), c.topCommand(), c.debugCommand(), c.benchCommand(), c.versionCommand())
 	root.Long = `pytasks runs typed functions ("tasks") on a cluster of identical nodes and gives
 their results back over REST. Start one node with "pytasks dev", write tasks of your
 own with "pytasks pack init", or see "pytasks start".

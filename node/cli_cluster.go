@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,34 +27,39 @@ what to do about it. The exit code is 1 if something is wrong.`,
 		if err != nil {
 			return err
 		}
-		client.patience = 0 // what is not ready is what this is about
-		view, err := client.cluster(cmd.Context())
-		if err != nil {
-			return err
-		}
-		if c.json {
-			return c.printJSON(view.raw)
-		}
-		health := judgeCluster(view)
-		checks, err := client.checks(cmd.Context())
-		if err != nil {
-			return err
-		}
-		health.judgeChecks(view.Node, checks)
-		fmt.Fprintln(c.out, strings.Join(health.said, "\n"))
-		for _, problem := range health.wrong {
-			fmt.Fprintln(c.out, c.paint(red, "! "+problem))
-		}
-		switch n := len(health.wrong); n {
-		case 0:
-			return nil
-		case 1:
-			return errors.New("one thing is wrong with the cluster")
-		default:
-			return fmt.Errorf("%d things are wrong with the cluster", n)
-		}
+		return c.clusterStatus(cmd.Context(), client)
 	}
 	return c.watches(cmd)
+}
+
+// clusterStatus prints how the cluster is; what is wrong with it is an error.
+func (c *cli) clusterStatus(ctx context.Context, client *Client) error {
+	client.patience = 0 // what is not ready is what this is about
+	view, err := client.cluster(ctx)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(view.raw)
+	}
+	health := judgeCluster(view)
+	checks, err := client.checks(ctx)
+	if err != nil {
+		return err
+	}
+	health.judgeChecks(view.Node, checks)
+	fmt.Fprintln(c.out, strings.Join(health.said, "\n"))
+	for _, problem := range health.wrong {
+		fmt.Fprintln(c.out, c.paint(red, "! "+problem))
+	}
+	switch n := len(health.wrong); n {
+	case 0:
+		return nil
+	case 1:
+		return errors.New("one thing is wrong with the cluster")
+	default:
+		return fmt.Errorf("%d things are wrong with the cluster", n)
+	}
 }
 
 // health is what is said of a cluster.

@@ -26,7 +26,10 @@ stops it in good order, a second one at once.
 
 Every flag can be given in the environment as well (the name in brackets) and in a
 YAML file (--config, one "flag: value" per line). A flag wins over the environment,
-the environment over the file.`,
+the environment over the file.
+
+On SIGHUP the node reads its certificates again, and --log-level from the file; what else has
+changed there, the log says, waits for the next start.`,
 		Example: `  pytasks start
   pytasks start --name b --join 127.0.0.1:7946 --http 127.0.0.1:8081 \
       --gossip 127.0.0.1:7956 --cluster 127.0.0.1:7957 --data-dir /var/lib/pytasks-b`,
@@ -59,11 +62,7 @@ the environment over the file.`,
 		}
 		reload := make(chan os.Signal, 1)
 		signal.Notify(reload, syscall.SIGHUP)
-		go func() { // as long as the process
-			for range reload {
-				n.Reload()
-			}
-		}()
+		go c.reload(reload, n, cmd.Flags(), cfg, file) // as long as the process
 		return n.Run(cmd.Context())
 	}
 	return cmd

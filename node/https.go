@@ -59,7 +59,7 @@ func (n *Node) openHTTP() error {
 	return nil
 }
 
-// Reload reads again what may change while a node runs: its certificates.
+// Reload reads the node's certificates again. SetLogLevel changes the other thing that may change while it runs.
 func (n *Node) Reload() {
 	reload := func(what string, f func() error) {
 		if err := f(); err != nil {

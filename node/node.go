@@ -31,6 +31,7 @@ type Node struct {
 	cfg      Config
 	host     host
 	log      *slog.Logger
+	logLevel *slog.LevelVar
 	dir      *dataDir
 	disk     *disk
 	state    *fsm.State
@@ -81,7 +82,8 @@ func newNode(ctx context.Context, cfg Config, on host, packs ...taskpacks.Pack) 
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, host: on, log: newLogger(cfg, on.logs), fatal: make(chan error, 1), closed: make(chan struct{})}
+	level := new(slog.LevelVar)
+	n := &Node{cfg: cfg, host: on, log: newLogger(cfg, level, on.logs), logLevel: level, fatal: make(chan error, 1), closed: make(chan struct{})}
 	n.draining, n.drain = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
@@ -296,8 +298,8 @@ func (n *Node) resync(index uint64) {
 	n.exec.resync(index, mine)
 }
 
-func newLogger(cfg Config, w io.Writer) *slog.Logger {
-	var level slog.Level
+// newLogger returns the node's log, and sets its level.
+func newLogger(cfg Config, level *slog.LevelVar, w io.Writer) *slog.Logger {
 	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // validated
 	opts := &slog.HandlerOptions{Level: level}
 	if cfg.LogFormat == "json" {
@@ -305,6 +307,22 @@ func newLogger(cfg Config, w io.Writer) *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(w, opts)).With("name", cfg.Name)
 }
+
+// SetLogLevel has the node log from that level on: debug, info, warn or error.
+func (n *Node) SetLogLevel(level string) {
+	var next slog.Level
+	if err := next.UnmarshalText([]byte(level)); err != nil {
+		n.log.Error("the log level stays as it was", "err", err)
+		return
+	}
+	before := n.logLevel.Level()
+	n.logLevel.Set(min(before, next)) // while this is said
+	n.log.Info("log level changed", "from", before, "to", next)
+	n.logLevel.Set(next)
+}
+
+// Log is where the node says what happens.
+func (n *Node) Log() *slog.Logger { return n.log }
 
 func ignoreClosed(err error) error {
 	if errors.Is(err, net.ErrClosed) {

@@ -200,7 +200,10 @@ func prometheusWatches(t *testing.T, ps processes, password string) {
 	for i := range more {
 		ps[i%3].gives("test.main.add", `{"x":1,"y":2}`, "3")
 	}
-	p.gives(fmt.Sprintf("sum(pytasks_tasks) - %s", before[0].value()), fmt.Sprint(more)) // and not three times as many
+	p.gives(fmt.Sprintf("sum(pytasks_tasks) - %s", before[0].value()), fmt.Sprint(more))
+	for _, name := range []string{"pytasks_tasks", "pytasks_tasks_oldest_waiting_seconds", "pytasks_tasks_unfinished_bytes"} {
+		p.gives(fmt.Sprintf("count(count by (instance) (%s))", name), "1") // a sum over all nodes counts everything once
+	}
 	p.gives(`sum(rate(pytasks_tasks_enqueued_total[1m])) > bool 0`, "1")
 
 	// Six slots run something, so that a seventh task waits.

@@ -28,22 +28,26 @@ type proxied struct {
 	gone       string
 	posts      atomic.Int32  // that reached either of the two
 	wrong      atomic.Value  // string: what the proxy changed
-	read       chan struct{} // closed when the client has read the first line of the log
+	read       chan struct{} // gets a word when the client has read a line of the log
 	host       string        // that the client asks for
 }
 
+// logLines are what a task prints, each when the one before it has been read. The first travels with the header.
+var logLines = []string{"first\n", "second\n", "third\n"}
+
 func newProxied(t *testing.T) *proxied {
-	p := &proxied{read: make(chan struct{}), gone: testAddrs(t, 1)[0]}
+	p := &proxied{read: make(chan struct{}, 1), gone: testAddrs(t, 1)[0]}
 	p.good = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.look(r)
 		if strings.HasSuffix(r.URL.Path, "/logs") {
-			_, _ = io.WriteString(w, "first\n")
-			_ = http.NewResponseController(w).Flush()
-			select {
-			case <-p.read:
-			case <-time.After(10 * time.Second):
+			for _, line := range logLines {
+				_, _ = io.WriteString(w, line)
+				_ = http.NewResponseController(w).Flush()
+				select {
+				case <-p.read:
+				case <-time.After(10 * time.Second):
+				}
 			}
-			_, _ = io.WriteString(w, "second\n")
 			return
 		}
 		_, _ = io.WriteString(w, "ok")
@@ -135,7 +139,7 @@ func (p *proxied) ask(t *testing.T, client *http.Client, method, key string) int
 	return resp.StatusCode
 }
 
-// streams follows a log: its first line is there while the task is still running.
+// streams follows a log: each line is there while the task is still running.
 func (p *proxied) streams(t *testing.T, client *http.Client) {
 	t.Helper()
 	resp, err := client.Get("https://" + p.host + "/task/1/logs?follow=1")
@@ -143,13 +147,13 @@ func (p *proxied) streams(t *testing.T, client *http.Client) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	lines, began := bufio.NewReader(resp.Body), time.Now()
-	if line, err := lines.ReadString('\n'); err != nil || line != "first\n" || time.Since(began) > 8*time.Second {
-		t.Errorf("the first line after %s: %q, %v", time.Since(began), line, err)
-	}
-	close(p.read)
-	if line, err := lines.ReadString('\n'); err != nil || line != "second\n" {
-		t.Errorf("the second line: %q, %v", line, err)
+	lines := bufio.NewReader(resp.Body)
+	for _, want := range logLines {
+		began := time.Now()
+		if line, err := lines.ReadString('\n'); err != nil || line != want || time.Since(began) > 8*time.Second {
+			t.Fatalf("after %s a line %q, %v, want %q at once", time.Since(began), line, err, want)
+		}
+		p.read <- struct{}{}
 	}
 	if wrong := p.wrong.Load(); wrong != nil {
 		t.Error(wrong)
@@ -219,6 +223,7 @@ func tooLarge(t *testing.T, trust *x509.CertPool, host string) int {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	fmt.Fprintf(conn, "POST /task HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n{", host, 81<<20)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
