@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -65,5 +66,29 @@ func TestSizeOf(t *testing.T) {
 		if got := sizeOf(path); got != want {
 			t.Errorf("sizeOf(%s) = %d, want %d", path, got, want)
 		}
+	}
+}
+
+// TestCodesBounded: what other nodes answer makes no series without end.
+func TestCodesBounded(t *testing.T) {
+	r := prometheus.NewRegistry()
+	a := open(t, config(t, "a"))
+	m := newMetrics(a.Cluster, r)
+	if err := r.Register(m.calls); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 * maxCodes {
+		m.called("m", &RemoteError{code: fmt.Sprint("code ", i)})
+		m.called("m", nil)
+		m.called("m", ErrNoLeader)
+	}
+	got := shown(t, r)
+	for name, want := range map[string]float64{"ok m": 3 * maxCodes, "no_leader m": 3 * maxCodes, "code 0 m": 1, "other m": 2*maxCodes + 1} {
+		if v := got["pytasks_cluster_calls_total "+name]; v != want {
+			t.Errorf("%s counts %v, want %v", name, v, want)
+		}
+	}
+	if len(got) != maxCodes+2 { // ok, and other
+		t.Errorf("%d series, want %d", len(got), maxCodes+2)
 	}
 }

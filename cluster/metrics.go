@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +18,16 @@ type metrics struct {
 	serves  *prometheus.HistogramVec // by method
 	propose prometheus.Histogram
 	store   prometheus.Histogram
+
+	mu    sync.Mutex
+	codes map[string]bool // that have series; guarded by mu
 }
+
+// maxCodes bounds the codes that have series: they are what other nodes say. Those that come when there are so many are otherCode.
+const (
+	maxCodes  = 64
+	otherCode = "other"
+)
 
 // newMetrics makes the figures; register publishes them.
 func newMetrics(c *Cluster, registry prometheus.Registerer) *metrics {
@@ -26,7 +36,7 @@ func newMetrics(c *Cluster, registry prometheus.Registerer) *metrics {
 	}
 	buckets := prometheus.ExponentialBuckets(0.0001, 2.5, 14) // 0.1 ms to 15 s
 	m := &metrics{
-		registry: registry,
+		registry: registry, codes: map[string]bool{},
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pytasks_cluster_calls_total",
 			Help: "Calls to other nodes, by method and error code (ok = none)."}, []string{"method", "code"}),
 		serves: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "pytasks_cluster_handler_seconds",
@@ -71,9 +81,20 @@ func (m *metrics) called(method string, err error) {
 	}
 	code := "ok"
 	if err != nil {
-		code = codeOf(err)
+		code = m.known(codeOf(err))
 	}
 	m.calls.WithLabelValues(method, code).Inc()
+}
+
+// known returns a code, or otherCode where there are too many.
+func (m *metrics) known(code string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.codes[code] && len(m.codes) >= maxCodes {
+		return otherCode
+	}
+	m.codes[code] = true
+	return code
 }
 
 func (m *metrics) served(method string, took time.Duration) {

@@ -238,3 +238,28 @@ func TestDashboard(t *testing.T) {
 		}
 	}
 }
+
+// TestAlerts: the page lists the alerts with their severity, and each is in the tests that promtool runs.
+func TestAlerts(t *testing.T) {
+	texts := map[string]string{}
+	for _, name := range []string{"alerts.yml", "alerts_test.yml", "monitoring.md"} {
+		texts[name] = changed(t, name)
+	}
+	found := func(name, pattern string) (all []string) {
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(texts[name], -1) {
+			all = append(all, m[1]+" "+m[2])
+		}
+		slices.Sort(all)
+		return all
+	}
+	alerts := found("alerts.yml", `(?s)- alert: (\w+)\n.*?severity: (\w+)`)
+	if page := found("monitoring.md", `(?m)^\| (Pytasks\w+) \| (\w+) \|`); len(alerts) < 10 || !slices.Equal(alerts, page) {
+		t.Errorf("alerts.yml has\n%s\nand monitoring.md\n%s", strings.Join(alerts, "\n"), strings.Join(page, "\n"))
+	}
+	for _, alert := range alerts {
+		name, _, _ := strings.Cut(alert, " ")
+		if !regexp.MustCompile(`alertname(=|: )"?` + name + `\b`).MatchString(texts["alerts_test.yml"]) {
+			t.Errorf("%s is in no test", name)
+		}
+	}
+}
