@@ -42,8 +42,8 @@ func (c *cli) debugBundleCommand() *cobra.Command {
 	cmd := c.clientFlags(&cobra.Command{
 		Use:   "bundle [FILE.tar.gz]",
 		Short: "Gather for a bug report what all nodes say of themselves",
-		Long: `Gather for a bug report what all nodes that are reached say of themselves: /cluster, /nodes, /readyz, /metrics,
- their versions and clocks, and what ` + "`cluster status`" + ` says. With --pprof also what
+		Long: `Gather for a bug report what all nodes that are reached say of themselves: /cluster, /nodes, /readyz,
+/metrics, their versions and clocks, and what ` + "`cluster status`" + ` says. With --pprof also what
 their goroutines do and where memory was taken; nodes tell that to their own machine only, and
 if they were started with --pprof.
 
@@ -173,10 +173,9 @@ func (b *bundle) node(ctx context.Context, client *Client, base string, reached 
 // status adds what `cluster status` says.
 func (b *bundle) status(ctx context.Context, c *cli, client *Client) error {
 	var text bytes.Buffer
-	out, asJSON := c.out, c.json
-	c.out, c.json = &text, false
-	err := c.clusterStatus(ctx, client)
-	c.out, c.json = out, asJSON
+	writes := *c
+	writes.out, writes.json = &text, false
+	err := writes.clusterStatus(ctx, client)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
