@@ -13,6 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"pytasks/fsm"
+	"pytasks/node/client"
+	"pytasks/node/config"
 	"pytasks/taskpacks/test"
 )
 
@@ -136,14 +138,14 @@ func fill(t *testing.T, ns []*runningNode, count int) {
 type runningNode struct {
 	*Node
 	t     *testing.T
-	cfg   Config
+	cfg   config.Config
 	quit  context.CancelFunc
 	ended chan error
 }
 
 // newRunningNode returns a node with free ports that is not started yet.
 func newRunningNode(t *testing.T, name string) *runningNode {
-	cfg := DefaultConfig()
+	cfg := config.Default()
 	cfg.Name, cfg.DataDir, cfg.LogLevel = name, t.TempDir(), "error"
 	cfg.HTTP, cfg.Gossip, cfg.Cluster = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	n := &runningNode{t: t, cfg: cfg}
@@ -162,7 +164,7 @@ func (n *runningNode) start() {
 	n.quit, n.ended = quit, make(chan error, 1)
 	go func() { n.ended <- n.Run(ctx) }()
 	eventually(n.t, 60*time.Second, n.cfg.Name+" is ready", func() error {
-		if !IsReady(n.t.Context(), n.URL()) {
+		if !client.Ready(n.t.Context(), n.URL()) {
 			return errors.New("not yet")
 		}
 		return nil

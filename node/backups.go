@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"pytasks/node/backup"
+	"pytasks/node/config"
+	"pytasks/node/datadir"
 )
 
 const (
@@ -190,7 +192,7 @@ func (b *backups) once(ctx context.Context) error {
 		err = os.Rename(part, path)
 	}
 	if err == nil {
-		err = syncDir(b.dir)
+		err = datadir.SyncDir(b.dir)
 	}
 	if err != nil {
 		if removeErr := os.Remove(part); !errors.Is(removeErr, fs.ErrNotExist) {
@@ -215,7 +217,7 @@ func (b *backups) room() error {
 	}
 	if need := b.need(); free-need < b.floor {
 		return fmt.Errorf("a backup may take %s, and of the %s that are free in %s %s are to stay free (--min-free-disk): free some, keep fewer backups (--backup-keep) or name a folder on another disk (--backup-dir)",
-			RoundSize(need), RoundSize(free), b.dir, RoundSize(b.floor))
+			config.RoundSize(need), config.RoundSize(free), b.dir, config.RoundSize(b.floor))
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pytasks/node/config"
 )
 
 // beyondDrain is how long a node may take to stop after its drain timeout, and some more.
@@ -21,8 +23,8 @@ var ofCompose = []string{"PYTASKS_IMAGE", "PYTASKS_PORTS"}
 // TestDeployOptions: what the files in deploy/ tell a node exists, and nobody kills it while it drains.
 func TestDeployOptions(t *testing.T) {
 	known := []string{"PYTASKS_SECRET", "PYTASKS_ADDR", "PYTASKS_TOKEN", "PYTASKS_CONFIG"}
-	for _, o := range configOptions() {
-		known = append(known, o.env())
+	for _, o := range config.Options() {
+		known = append(known, o.Env())
 	}
 	variable := regexp.MustCompile(`PYTASKS_[A-Z][A-Z_]*[A-Z]`)
 	grace := regexp.MustCompile(`(?m)^ *(?:stop_grace_period: |terminationGracePeriodSeconds: |TimeoutStopSec=)([0-9]+)`)
@@ -45,7 +47,7 @@ func TestDeployOptions(t *testing.T) {
 			continue
 		}
 		d, err := time.ParseDuration(found[1] + "s")
-		if want := DefaultConfig().DrainTimeout + beyondDrain; err != nil || d < want {
+		if want := config.Default().DrainTimeout + beyondDrain; err != nil || d < want {
 			t.Errorf("%s gives a node %s to stop, want %s or more: %v", file, d, want, err)
 		}
 	}

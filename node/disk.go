@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"pytasks/node/config"
 )
 
 const (
@@ -47,7 +49,7 @@ func openDisk(dir string, floor int64, ask func(string) (int64, error), log *slo
 	d.look()
 	if free := d.free.Load(); free < floor/lastReserve {
 		return nil, fmt.Errorf("only %s are free in %s: free at least %s, better %s (--min-free-disk), and start the node again",
-			RoundSize(free), dir, RoundSize(floor/lastReserve), RoundSize(floor))
+			config.RoundSize(free), dir, config.RoundSize(floor/lastReserve), config.RoundSize(floor))
 	}
 	return d, nil
 }
@@ -64,10 +66,10 @@ func (d *disk) look() {
 	case !low && free < d.floor:
 		d.low.Store(true)
 		d.log.Warn("disk space is short: while this node votes the cluster takes no new tasks",
-			"dir", d.dir, "free", RoundSize(free), "min_free_disk", RoundSize(d.floor))
+			"dir", d.dir, "free", config.RoundSize(free), "min_free_disk", config.RoundSize(d.floor))
 	case low && free >= d.floor/100*diskAgain:
 		d.low.Store(false)
-		d.log.Info("disk space is back", "dir", d.dir, "free", RoundSize(free))
+		d.log.Info("disk space is back", "dir", d.dir, "free", config.RoundSize(free))
 	}
 }
 
@@ -93,7 +95,7 @@ func (d *disk) check() (ok bool, detail string) {
 	ok = free >= d.floor/lastReserve
 	if !ok || d.low.Load() {
 		detail = fmt.Sprintf("only %s are free in %s: free some until %s are (--min-free-disk); new tasks are refused until then",
-			RoundSize(free), d.dir, RoundSize(d.floor/100*diskAgain))
+			config.RoundSize(free), d.dir, config.RoundSize(d.floor/100*diskAgain))
 	}
 	return ok, detail
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"pytasks/fsm"
+	"pytasks/node/config"
 	"pytasks/node/failpoint"
 	"pytasks/taskpacks"
 )
@@ -104,7 +105,7 @@ const (
 	attemptReporting
 )
 
-func newExecutor(cfg Config, funcs Funcs, large Large, report Reporter, applied func() uint64, log *slog.Logger) *executor {
+func newExecutor(cfg config.Config, funcs Funcs, large Large, report Reporter, applied func() uint64, log *slog.Logger) *executor {
 	e := &executor{
 		name: cfg.Name, slots: cfg.Slots, timeout: cfg.TaskTimeout, maxResult: cfg.MaxResult,
 		funcs: funcs, large: large, report: report, applied: applied,

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pytasks/fsm"
+	"pytasks/node/config"
 	"pytasks/taskpacks"
 )
 
@@ -110,7 +111,7 @@ func play(t *testing.T, slots int, story func(t *testing.T, s *stage)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.executor = newExecutor(Config{Name: "n", Slots: slots, TaskTimeout: time.Hour, MaxResult: stageResult}, compiled{funcs}, s, s.rep, s.applied.Load, slog.New(slog.DiscardHandler))
+		s.executor = newExecutor(config.Config{Name: "n", Slots: slots, TaskTimeout: time.Hour, MaxResult: stageResult}, compiled{funcs}, s, s.rep, s.applied.Load, slog.New(slog.DiscardHandler))
 		s.register(fsm.Start{Node: here.Node, Boot: here.Boot})
 		s.hear(0)
 		story(t, s)

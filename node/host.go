@@ -12,6 +12,8 @@ import (
 	"golang.org/x/term"
 
 	"pytasks/cluster"
+	"pytasks/node/client"
+	"pytasks/node/config"
 )
 
 // host is what a node takes from the machine that it runs on. A simulation hands in
@@ -39,11 +41,11 @@ func thisMachine() host {
 		watch:  watchMachine,
 		logs:   os.Stderr,
 		makers: realMakers(),
-		tokens: LocalTokenDir(os.Getenv),
+		tokens: client.LocalTokenDir(os.Getenv),
 	}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		h.show = func(password string) {
-			fmt.Fprintf(os.Stderr, "The password of the user %s is %s. It is not shown again.\n", FirstUser, password)
+			fmt.Fprintf(os.Stderr, "The password of the user %s is %s. It is not shown again.\n", config.FirstUser, password)
 		}
 	}
 	return h

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/net/netutil"
+
+	"pytasks/node/config"
 )
 
 // certificate is that of the REST API, as its files were when it was last read.
@@ -22,7 +24,7 @@ func openCertificate(certFile, keyFile string) (*certificate, error) {
 
 // reload reads the files again. After an error the certificate is what it was.
 func (c *certificate) reload() error {
-	if err := CheckPrivate(c.keyFile); err != nil {
+	if err := config.CheckPrivate(c.keyFile); err != nil {
 		return fmt.Errorf("--http-tls-key: %w", err)
 	}
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)

@@ -12,6 +12,8 @@ import (
 
 	"pytasks/fsm"
 	"pytasks/httpapi/auth"
+	"pytasks/node/config"
+	"pytasks/node/datadir"
 )
 
 const (
@@ -83,7 +85,7 @@ func (k *keeper) FirstUser(ctx context.Context) error {
 			return nil
 		}
 		text, err := os.ReadFile(draft)
-		if err == nil && k.makers.matches(ctx, k.state.User(FirstUser).GetPasswordHash(), strings.TrimSpace(string(text))) {
+		if err == nil && k.makers.matches(ctx, k.state.User(config.FirstUser).GetPasswordHash(), strings.TrimSpace(string(text))) {
 			err = os.Rename(draft, k.file)
 			k.announce(strings.TrimSpace(string(text)))
 		} else if err == nil {
@@ -97,11 +99,11 @@ func (k *keeper) FirstUser(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the first user: %w", err)
 	}
-	if err := writeDurably(draft, []byte(password+"\n")); err != nil {
+	if err := datadir.WriteDurably(draft, []byte(password+"\n")); err != nil {
 		return fmt.Errorf("write the password of the first user: %w", err)
 	}
 	err = k.queue.UserPut(ctx, &fsm.UserPut{
-		Name: FirstUser, PasswordHash: hash, AllowedTasks: []string{"*"}, Scopes: []string{auth.Admin}, Create: true,
+		Name: config.FirstUser, PasswordHash: hash, AllowedTasks: []string{"*"}, Scopes: []string{auth.Admin}, Create: true,
 	})
 	if k.unsure = err != nil; k.unsure { // it may have been written: that has to be known before another password is made
 		return fmt.Errorf("make the first user: %w", err)
@@ -111,7 +113,7 @@ func (k *keeper) FirstUser(ctx context.Context) error {
 }
 
 func (k *keeper) announce(password string) {
-	k.log.Info("this cluster is new: its user is "+FirstUser, "password_file", k.file)
+	k.log.Info("this cluster is new: its user is "+config.FirstUser, "password_file", k.file)
 	if k.show != nil {
 		k.show(password)
 	}

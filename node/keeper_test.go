@@ -14,6 +14,7 @@ import (
 
 	"pytasks/cluster/secret"
 	"pytasks/fsm"
+	"pytasks/node/config"
 )
 
 // oneLog is the log of a cluster of one: it applies at once. Errors that are set are answered after that.
@@ -57,7 +58,7 @@ func newTestKeeper(t *testing.T, given ...secret.Secret) (*keeper, *oneLog) {
 	}
 	return &keeper{
 		state: state, queue: queue, secrets: secrets, log: slog.New(slog.DiscardHandler), changed: make(chan struct{}, 1), makers: simMakers(),
-		now: time.Now, file: filepath.Join(dir, PasswordFile), caught: func(context.Context) error { return nil },
+		now: time.Now, file: filepath.Join(dir, config.PasswordFile), caught: func(context.Context) error { return nil },
 		others: func() map[string]string { return nil },
 	}, log
 }
@@ -80,14 +81,14 @@ func TestKeeperFirstUser(t *testing.T) {
 				t.Fatal(err)
 			}
 			text, err := os.ReadFile(k.file)
-			u := k.state.User(FirstUser)
+			u := k.state.User(config.FirstUser)
 			if err != nil || !k.makers.matches(ctx, u.GetPasswordHash(), strings.TrimSpace(string(text))) || strings.Join(u.Scopes, "") != "admin" {
 				t.Errorf("the user is %v, the file holds %q, %v", u, text, err)
 			}
 		})
 	}
 	k, _ := newTestKeeper(t)
-	if err := k.queue.UserPut(ctx, &fsm.UserPut{Name: FirstUser, PasswordHash: "$of$another", Scopes: []string{"admin"}, Create: true}); err != nil {
+	if err := k.queue.UserPut(ctx, &fsm.UserPut{Name: config.FirstUser, PasswordHash: "$of$another", Scopes: []string{"admin"}, Create: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(k.file+".draft", []byte("password\n"), 0o600); err != nil { // of a try that came second

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"pytasks/taskpacks"
 	"runtime/debug"
 	"syscall"
+
+	"pytasks/node/cli"
+	"pytasks/node/config"
+	"pytasks/taskpacks"
 )
 
 // gcPercent is how much a node's heap may grow before it is collected, in percent of
@@ -36,7 +39,7 @@ func Main(packs ...taskpacks.Pack) {
 	go func() {
 		stop(fmt.Errorf("stopped by a signal: %s", <-signals))
 		fmt.Fprintf(os.Stderr, "pytasks: %s again: stopping at once\n", <-signals)
-		os.Exit(exitFailed)
+		os.Exit(cli.ExitFailed)
 	}()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
@@ -44,7 +47,7 @@ func Main(packs ...taskpacks.Pack) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
-	open := func(ctx context.Context, cfg Config) (nodeProcess, error) {
+	open := func(ctx context.Context, cfg config.Config) (cli.Node, error) {
 		n, err := New(ctx, cfg, packs...)
 		if err != nil {
 			return nil, err
@@ -54,7 +57,7 @@ func Main(packs ...taskpacks.Pack) {
 		}
 		return n, nil
 	}
-	os.Exit(cliProgram{version: buildVersion(), open: open}.execute(ctx, os.Args[1:]))
+	os.Exit(cli.Program{Version: buildVersion(), Open: open}.Execute(ctx, os.Args[1:]))
 }
 
 // buildVersion is the version that was built: the linker's, else the module's.

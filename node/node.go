@@ -18,6 +18,8 @@ import (
 	"pytasks/cluster/secret"
 	"pytasks/fsm"
 	"pytasks/httpapi"
+	"pytasks/node/config"
+	"pytasks/node/datadir"
 	"pytasks/scheduler"
 	"pytasks/taskpacks"
 )
@@ -28,11 +30,11 @@ const writeTimeout = 2 * time.Minute
 
 // Node is one member of the cluster: API, queue, scheduler and executor.
 type Node struct {
-	cfg      Config
+	cfg      config.Config
 	host     host
 	log      *slog.Logger
 	logLevel *slog.LevelVar
-	dir      *dataDir
+	dir      *datadir.Dir
 	disk     *disk
 	state    *fsm.State
 	queue    *fsm.Queue
@@ -69,16 +71,16 @@ type Node struct {
 // New builds a node and binds its ports: from top to bottom, each part on those
 // above it, each with its undoing. Run makes it work. Errors are sentences for
 // operators.
-func New(ctx context.Context, cfg Config, packs ...taskpacks.Pack) (*Node, error) {
-	if err := cfg.validate(); err != nil {
+func New(ctx context.Context, cfg config.Config, packs ...taskpacks.Pack) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	return newNode(ctx, cfg, thisMachine(), packs...)
 }
 
 // newNode is New on a given host, of a valid configuration.
-func newNode(ctx context.Context, cfg Config, on host, packs ...taskpacks.Pack) (_ *Node, err error) {
-	dir, err := claimDataDir(&cfg)
+func newNode(ctx context.Context, cfg config.Config, on host, packs ...taskpacks.Pack) (_ *Node, err error) {
+	dir, err := datadir.Claim(&cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +108,7 @@ func newNode(ctx context.Context, cfg Config, on host, packs ...taskpacks.Pack) 
 		return nil, err
 	}
 	if dir == nil {
-		if dir, err = openDataDir(cfg.DataDir); err != nil {
+		if dir, err = datadir.Open(cfg.DataDir); err != nil {
 			return nil, err
 		}
 		n.onClose(dir.Close)
@@ -121,7 +123,7 @@ func newNode(ctx context.Context, cfg Config, on host, packs ...taskpacks.Pack) 
 	}
 
 	// The state, and who is told of its changes.
-	stateDir, err := n.dir.sub("state")
+	stateDir, err := n.dir.Sub("state")
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +167,7 @@ func newNode(ctx context.Context, cfg Config, on host, packs ...taskpacks.Pack) 
 		queue: n.queue, link: n.link, exec: n.exec, disk: n.disk, log: n.log.With("component", "membership"), now: on.now,
 	}
 	n.drainer = &drainer{link: n.link, exec: n.exec, timeout: cfg.DrainTimeout, log: n.log.With("component", "drain"), changed: make(chan struct{}, 1)}
-	raftDir, err := n.dir.sub("cluster")
+	raftDir, err := n.dir.Sub("cluster")
 	if err != nil {
 		return nil, err
 	}
@@ -299,7 +301,7 @@ func (n *Node) resync(index uint64) {
 }
 
 // newLogger returns the node's log, and sets its level.
-func newLogger(cfg Config, level *slog.LevelVar, w io.Writer) *slog.Logger {
+func newLogger(cfg config.Config, level *slog.LevelVar, w io.Writer) *slog.Logger {
 	_ = level.UnmarshalText([]byte(cfg.LogLevel)) // validated
 	opts := &slog.HandlerOptions{Level: level}
 	if cfg.LogFormat == "json" {

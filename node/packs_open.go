@@ -23,7 +23,7 @@ import (
 func (n *Node) openPacks(builtin *taskpacks.Registry) error {
 	dirs := map[string]string{}
 	for _, name := range []string{"blobs", "envs", "wasm"} {
-		dir, err := n.dir.sub(name)
+		dir, err := n.dir.Sub(name)
 		if err != nil {
 			return err
 		}

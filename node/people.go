@@ -13,6 +13,8 @@ import (
 	"pytasks/fsm"
 	"pytasks/httpapi"
 	"pytasks/httpapi/auth"
+	"pytasks/node/client"
+	"pytasks/node/config"
 )
 
 // users are the cluster's as the API sees them.
@@ -272,7 +274,7 @@ func (n *Node) openPeople(o *httpapi.Options, caught func(context.Context) error
 	o.Users = &users{n.queue, n.state, caught}
 	o.Keys, o.Secrets, o.Audit = k, &rotations{n.keeper, caught}, n.state
 	host, _, _ := net.SplitHostPort(n.cfg.HTTP)
-	o.LoopbackOnly = IsLoopback(host)
+	o.LoopbackOnly = config.IsLoopback(host)
 	if o.Anonymous = httpapi.Anonymous(n.cfg.Anonymous); o.Anonymous == "" {
 		o.Anonymous = httpapi.AnonymousSubmit
 		if o.LoopbackOnly {
@@ -286,7 +288,7 @@ func (n *Node) openPeople(o *httpapi.Options, caught func(context.Context) error
 	if n.host.tokens == "" {
 		return nil
 	}
-	token, remove, err := LeaveLocalToken(n.host.tokens, n.listener.Addr().String())
+	token, remove, err := client.LeaveLocalToken(n.host.tokens, n.listener.Addr().String())
 	if err != nil {
 		n.log.Warn("command lines here need a password: no token can be left for them", "err", err)
 		return nil
@@ -300,7 +302,7 @@ func (n *Node) openPeople(o *httpapi.Options, caught func(context.Context) error
 func (n *Node) newKeeper() *keeper {
 	return &keeper{
 		state: n.state, queue: n.queue, secrets: n.secrets, log: n.log.With("component", "keeper"), changed: make(chan struct{}, 1),
-		makers: n.host.makers, now: n.host.now, show: n.host.show, file: n.dir.path + "/" + PasswordFile, givenKey: len(n.cfg.JWTPrivatePEM)+len(n.cfg.JWTPublicPEM) > 0,
+		makers: n.host.makers, now: n.host.now, show: n.host.show, file: n.dir.Path + "/" + config.PasswordFile, givenKey: len(n.cfg.JWTPrivatePEM)+len(n.cfg.JWTPublicPEM) > 0,
 		others: func() map[string]string {
 			names := map[string]string{}
 			for _, r := range n.state.Nodes() {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"pytasks/fsm"
+	"pytasks/node/config"
 	"pytasks/taskpacks/test"
 )
 
@@ -140,7 +141,7 @@ func TestProcessBlobs(t *testing.T) {
 			t.Errorf("args above the limit: %v", a)
 		}
 		task := ps[0].finished(ps[0].echo(echoArgs(31, 6<<20)), 20*time.Second)
-		if task.Status != "FAILURE" || !strings.Contains(string(task.raw[len(task.raw)-2000:]), "the result is larger than 5242880 bytes (--max-result)") {
+		if task.Status != "FAILURE" || !strings.Contains(string(task.Raw[len(task.Raw)-2000:]), "the result is larger than 5242880 bytes (--max-result)") {
 			t.Errorf("a result above the limit: %s", task.Status)
 		}
 		one := `{"type":"test.main.echo","args":` + echoArgs(32, maxInline) + `},`
@@ -245,7 +246,7 @@ func TestProcessBlobsNewNodes(t *testing.T) {
 
 // TestBlobsPurged: what is forgotten is collected.
 func TestBlobsPurged(t *testing.T) {
-	cfg := DefaultConfig()
+	cfg := config.Default()
 	cfg.Name, cfg.DataDir, cfg.LogLevel = "lone", t.TempDir(), "error"
 	cfg.HTTP, cfg.Gossip, cfg.Cluster = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	cfg.MaxFinished, cfg.DrainTimeout = 1, 0

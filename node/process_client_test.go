@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"pytasks/node/client"
 )
 
 // testHTTP is how the process tests speak to nodes: with a bound on every answer, and
@@ -93,22 +95,22 @@ func (p *process) submit(body string) string {
 }
 
 // task returns a task as the node shows it.
-func (p *process) task(id string) (*taskView, error) {
-	t := new(taskView)
+func (p *process) task(id string) (*client.Task, error) {
+	t := new(client.Task)
 	return t, p.read("/task/"+id, t)
 }
 
 // finished waits for the end of a task at this node.
-func (p *process) finished(id string, within time.Duration) *taskView {
+func (p *process) finished(id string, within time.Duration) *client.Task {
 	p.t.Helper()
-	var task *taskView
+	var task *client.Task
 	eventually(p.t, within, "task "+id+" finishes", func() error {
 		a, err := send(p, http.MethodGet, "/task/"+id+"?wait=5s", "")
 		if err != nil {
 			return err
 		}
-		task = &taskView{raw: a.body}
-		if err := json.Unmarshal(a.body, task); err != nil || !task.finished() {
+		task = &client.Task{Raw: a.body}
+		if err := json.Unmarshal(a.body, task); err != nil || !task.Finished() {
 			return fmt.Errorf("%v", a)
 		}
 		return nil
@@ -117,7 +119,7 @@ func (p *process) finished(id string, within time.Duration) *taskView {
 }
 
 // succeeded is finished for a task that must end well.
-func (p *process) succeeded(id string, within time.Duration) *taskView {
+func (p *process) succeeded(id string, within time.Duration) *client.Task {
 	p.t.Helper()
 	task := p.finished(id, within)
 	if task.Status != "SUCCESS" {
@@ -251,7 +253,7 @@ func (ps processes) checkSum(s *sum) {
 			t.Errorf("%s: task %s: %v, %v", p.name, s.id, a, err)
 			return
 		}
-		task := new(taskView)
+		task := new(client.Task)
 		if err := json.Unmarshal(a.body, task); err != nil || task.Status != "SUCCESS" || string(task.Result) != fmt.Sprint(3*s.number) {
 			t.Errorf("%s: task %s: got %v, want SUCCESS with %d", p.name, s.id, a, 3*s.number)
 		}
@@ -274,12 +276,12 @@ func (p *process) taskCounts() (map[string]int, error) {
 }
 
 // members returns the cluster as the node sees it, by the nodes' names.
-func (p *process) members() (map[string]memberView, error) {
-	var view clusterView
+func (p *process) members() (map[string]client.Member, error) {
+	var view client.Cluster
 	if err := p.read("/cluster", &view); err != nil {
 		return nil, err
 	}
-	members := map[string]memberView{}
+	members := map[string]client.Member{}
 	for _, m := range view.Nodes {
 		members[m.Name] = m
 	}

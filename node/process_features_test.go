@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pytasks/node/client"
 )
 
 // TestProcessFeatures: what a task may ask for, over three nodes.
@@ -30,7 +32,7 @@ func retryStory(t *testing.T, ps processes) {
 	id := ps[0].submit(`{"type":"test.main.fail","args":{"message":"no luck"},"retry":{"max_attempts":3,"initial":"200ms","factor":2,"jitter":0}}`)
 	task := ps[1].finished(id, 10*time.Second)
 	if task.Status != "FAILURE" || task.Reason != "error" || task.Attempt != 3 || len(task.Attempts) != 2 || task.Error == nil || task.Error.Message != "no luck" {
-		t.Fatalf("got %s, want FAILURE after 3 attempts", task.raw)
+		t.Fatalf("got %s, want FAILURE after 3 attempts", task.Raw)
 	}
 	starts := []string{task.Attempts[0].EndedAt, task.Attempts[1].StartedAt, task.Attempts[1].EndedAt, task.StartedAt}
 	for i, want := range []time.Duration{200 * time.Millisecond, 400 * time.Millisecond} {
@@ -216,8 +218,8 @@ func listStory(t *testing.T, ps processes) {
 			var got []string
 			for next, pages := "", 0; ; pages++ {
 				var page struct {
-					Items []taskView `json:"items"`
-					Next  string     `json:"next_cursor"`
+					Items []client.Task `json:"items"`
+					Next  string        `json:"next_cursor"`
 				}
 				if err := p.read("/task?status=SUCCESS&type=test.main.sleep&tag=listed&limit=10&cursor="+url.QueryEscape(next), &page); err != nil {
 					return err

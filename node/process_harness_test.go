@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"pytasks/cluster/secret"
+	"pytasks/node/client"
 )
 
 // program is the binary that the process tests start, built once per test run.
@@ -302,7 +303,7 @@ func (ps processes) leader() *process {
 	eventually(t, 15*time.Second, "all nodes know one leader", func() error {
 		name := ""
 		for i, p := range ps.up() {
-			var view clusterView
+			var view client.Cluster
 			if err := p.read("/cluster", &view); err != nil {
 				return err
 			}

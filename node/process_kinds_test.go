@@ -5,10 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"pytasks/httpapi"
 	"strings"
 	"testing"
 	"time"
+
+	"pytasks/httpapi"
 )
 
 // buildCommand copies a pack of programs to a fresh folder and builds it there.
@@ -59,7 +60,7 @@ func (ps processes) givesAt(p *process, kind, args, want string) {
 		there := false
 		for _, task := range ps.runAll(repeat(body, 8), 8) {
 			if string(task.Result) != want {
-				ps[0].t.Fatalf("%s(%s) ended as %s, want the result %s", kind, args, task.raw, want)
+				ps[0].t.Fatalf("%s(%s) ended as %s, want the result %s", kind, args, task.Raw, want)
 			}
 			there = there || task.Node == p.name
 		}
@@ -170,7 +171,7 @@ func failStory(t *testing.T, ps processes) {
 		want := fmt.Sprintf("fail exited with status %d: the last one", status)
 		if task.Status != "FAILURE" || task.Attempt != attempts || task.Error == nil || task.Error.Message != want ||
 			task.Error.Traceback != "first line\nthe last one\n" {
-			t.Errorf("it ended as %s, want a failure after %d attempts: %s", task.raw, attempts, want)
+			t.Errorf("it ended as %s, want a failure after %d attempts: %s", task.Raw, attempts, want)
 		}
 		if out := ps[1].tools("task", "logs", task.ID); out != "first line\nthe last one\n" {
 			t.Errorf("its log is %q", out)
@@ -182,12 +183,12 @@ func failStory(t *testing.T, ps processes) {
 func wildStory(t *testing.T, ps processes) {
 	for _, id := range ps.submitAll(repeat(`{"type":"wild.main.loop","args":{}}`, 9), 9) { // more than there are slots
 		if task := ps[0].finished(id, 20*time.Second); task.Status != "FAILURE" || task.Reason != "timeout" {
-			t.Errorf("loop ended as %s, want it to end at its timeout", task.raw)
+			t.Errorf("loop ended as %s, want it to end at its timeout", task.Raw)
 		}
 	}
 	task := ps[1].call("wild.main.hog", `{}`)
 	if task.Status != "FAILURE" || task.Reason != "memory" || task.Error == nil || !strings.Contains(task.Error.Message, "67108864 bytes of memory") {
-		t.Errorf("hog ended as %s, want it to be refused memory", task.raw)
+		t.Errorf("hog ended as %s, want it to be refused memory", task.Raw)
 	}
 	if out := ps[2].tools("task", "logs", task.ID); !strings.Contains(out, "MiB held: 10\n") || strings.Contains(out, "MiB held: 64\n") {
 		t.Errorf("its log is %.2000q, want it to have held more than 10 MiB and less than 64", out)
@@ -226,7 +227,7 @@ func ineligibleStory(t *testing.T, ps processes, late *process) {
 	late.tools("pack", "install", dir)
 	eventually(t, 20*time.Second, "the nodes say whether they can run it", func() error { return ps.told("elsewhere", why, late.name) })
 	if task := ps[1].call("elsewhere.main.where", `{}`); task.Node != late.name || string(task.Result) != `"here"` {
-		t.Errorf("it ended as %s, want it to run on %s", task.raw, late.name)
+		t.Errorf("it ended as %s, want it to run on %s", task.Raw, late.name)
 	}
 	late.stop()
 	id := ps[2].submit(`{"type":"elsewhere.main.where","args":{}}`)
@@ -239,7 +240,7 @@ func ineligibleStory(t *testing.T, ps processes, late *process) {
 	eventually(t, 20*time.Second, "the nodes that are left say why", func() error { return ps.told("elsewhere", why, "") })
 	late.start()
 	if task := ps[0].succeeded(id, 30*time.Second); task.Node != late.name {
-		t.Errorf("it ended as %s, want it to run on %s", task.raw, late.name)
+		t.Errorf("it ended as %s, want it to run on %s", task.Raw, late.name)
 	}
 }
 

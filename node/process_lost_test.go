@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pytasks/node/client"
 )
 
 // requeueLimit is how long after kill -9 of a node its tasks may wait to run elsewhere.
@@ -97,7 +99,7 @@ func TestProcessDrain(t *testing.T) {
 			start := time.Now()
 			leaving.signal(syscall.SIGTERM)
 			eventually(t, 5*time.Second, "the node is not ready any more", func() error {
-				if IsReady(t.Context(), leaving.http) {
+				if client.Ready(t.Context(), leaving.http) {
 					return errors.New("it is")
 				}
 				return nil
@@ -171,9 +173,9 @@ func repeat(body string, n int) []string {
 }
 
 // started waits until a node was given a task.
-func (p *process) started(id string) *taskView {
+func (p *process) started(id string) *client.Task {
 	p.t.Helper()
-	var task *taskView
+	var task *client.Task
 	eventually(p.t, 10*time.Second, "task "+id+" starts", func() error {
 		var err error
 		if task, err = p.task(id); err == nil && task.Status != "STARTED" {
@@ -185,4 +187,4 @@ func (p *process) started(id string) *taskView {
 }
 
 // mustBe returns a member as this node sees it.
-func (p *process) mustBe(name string) memberView { return processes{p}.mustMembers()[name] }
+func (p *process) mustBe(name string) client.Member { return processes{p}.mustMembers()[name] }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pytasks/node/client"
 )
 
 // TestProcessMembersComeAndGo: five nodes join one by one, two die and are removed, the
@@ -79,7 +81,7 @@ func (p *process) remove(t *testing.T, through *process, api bool) {
 	t.Helper()
 	eventually(t, 20*time.Second, p.name+" is removed", func() error {
 		if api {
-			a, err := send(through, http.MethodDelete, "/nodes/"+p.name, "", bearer(ReadLocalToken(LocalTokenDir(os.Getenv), through.http))...)
+			a, err := send(through, http.MethodDelete, "/nodes/"+p.name, "", bearer(client.ReadLocalToken(client.LocalTokenDir(os.Getenv), through.http))...)
 			if err == nil && a.status != http.StatusOK {
 				err = fmt.Errorf("%v", a)
 			}
@@ -135,7 +137,7 @@ func (ps processes) waitVoters(want int) {
 }
 
 // mustMembers returns the members as the first node sees them.
-func (ps processes) mustMembers() map[string]memberView {
+func (ps processes) mustMembers() map[string]client.Member {
 	ps[0].t.Helper()
 	members, err := ps[0].members()
 	if err != nil {

@@ -91,7 +91,7 @@ func (ps processes) exercise(t *testing.T) {
 		p.gives("test.main.add", `{"x":1,"y":2}`, "3")
 	}
 	if task := ps[1].call("test.main.fail", `{"message":"no"}`, `"retry":{"max_attempts":2,"initial":0.01}`); task.Status != "FAILURE" {
-		t.Errorf("it ended as %s", task.raw)
+		t.Errorf("it ended as %s", task.Raw)
 	}
 	ps[2].must(http.StatusNotFound, http.MethodGet, "/nowhere/at/all", "")
 }

@@ -77,7 +77,7 @@ func TestProcessPacks(t *testing.T) {
 		ps[2].gives("classic.main.version", `{}`, `"1.1"`)
 		for _, id := range []string{old, running} {
 			if task := ps[2].finished(id, 30*time.Second); string(task.Result) != `"1.0"` {
-				t.Errorf("a task queued for 1.0 ended as %s", task.raw)
+				t.Errorf("a task queued for 1.0 ended as %s", task.Raw)
 			}
 		}
 		if out := ps[2].tools("pack", "rollback", "classic"); !strings.Contains(out, "run on 1.0+") {
@@ -105,7 +105,7 @@ func TestProcessPacks(t *testing.T) {
 		}
 		ps[1].tools("pack", "rm", "classic", "--force")
 		if task := ps[2].finished(id, 10*time.Second); task.Status != "FAILURE" || task.Reason != "pack_removed" {
-			t.Errorf("the task that needed it ended as %s", task.raw)
+			t.Errorf("the task that needed it ended as %s", task.Raw)
 		}
 		eventually(t, 5*time.Second, "a task of the removed pack is refused for good", func() error {
 			a, err := send(ps[2], http.MethodPost, "/task", `{"type":"classic.main.add","args":{"x":1,"y":2}}`)
@@ -158,7 +158,7 @@ func TestProcessPackFails(t *testing.T) {
 			task := p.call("modern.main.fail", fmt.Sprintf(`{"how":%q}`, tt.how))
 			if task.Status != "FAILURE" || task.Reason != tt.reason || task.Error == nil ||
 				!strings.Contains(task.Error.Message, tt.message) || tt.kind != "" && task.Error.Type != tt.kind {
-				t.Errorf("it ended as %.2000s, want FAILURE (%s) %s: %s", task.raw, tt.reason, tt.kind, tt.message)
+				t.Errorf("it ended as %.2000s, want FAILURE (%s) %s: %s", task.Raw, tt.reason, tt.kind, tt.message)
 			}
 			if out := p.tools("task", "logs", task.ID); !strings.Contains(out, "about to fail: "+tt.how) {
 				t.Errorf("its log is %.300q", out)
@@ -169,7 +169,7 @@ func TestProcessPackFails(t *testing.T) {
 		ps.within(t)
 		task := p.call("modern.main.fail", `{"how":"loop"}`, `"timeout":0.5`)
 		if task.Status != "FAILURE" || task.Reason != "timeout" {
-			t.Errorf("it ended as %s", task.raw)
+			t.Errorf("it ended as %s", task.Raw)
 		}
 	})
 	t.Run("stubborn", func(t *testing.T) {
@@ -216,7 +216,7 @@ func TestProcessPackFails(t *testing.T) {
 			Env   map[string]string
 		}
 		if err := json.Unmarshal(task.Result, &where); err != nil {
-			t.Fatalf("%s: %v", task.raw, err)
+			t.Fatalf("%s: %v", task.Raw, err)
 		}
 		if len(where.Files) > 0 || where.Env["PYTASKS_TASK_ID"] != task.ID {
 			t.Errorf("it ran in %s with %v, %v; want an empty folder and its id", where.Dir, where.Files, where.Env)

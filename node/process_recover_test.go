@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pytasks/node/client"
 )
 
 // TestProcessRecover: of three nodes two are lost for good. The third is made a cluster of its own, with everything that it had
@@ -25,7 +27,7 @@ func TestProcessRecover(t *testing.T) {
 	var at []string // what the lost nodes run
 	for _, id := range running {
 		eventually(t, 10*time.Second, "the survivor knows who runs what", func() error {
-			var task taskView
+			var task client.Task
 			if err := survivor.read("/task/"+id+"?consistency=stale", &task); err != nil {
 				return err
 			}
@@ -84,7 +86,7 @@ func TestProcessRecover(t *testing.T) {
 	now.waitVoters(3)
 	for _, id := range ids {
 		if task := now[1].succeeded(id, 10*time.Second); string(task.Result) != "3" {
-			t.Errorf("a task that had ended is %s", task.raw)
+			t.Errorf("a task that had ended is %s", task.Raw)
 		}
 	}
 	now.echoed(large, args)
@@ -92,7 +94,7 @@ func TestProcessRecover(t *testing.T) {
 		eventually(t, 30*time.Second, "what a lost node ran is run again", func() error {
 			task, err := now[2].task(id)
 			if err == nil && (task.Status != "STARTED" || task.Attempt != 2 || task.Node == "n2" || task.Node == "n3" || task.Attempts[0].Reason != "worker_lost") {
-				err = fmt.Errorf("%s", task.raw)
+				err = fmt.Errorf("%s", task.Raw)
 			}
 			return err
 		})

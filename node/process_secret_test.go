@@ -15,13 +15,14 @@ import (
 	"time"
 
 	"pytasks/cluster/secret"
+	"pytasks/node/config"
 )
 
 func TestProcessSecretRotation(t *testing.T) {
 	old := secret.New()
 	file := secretFile(t, old)
 	ps := startCluster(t, 3, "--secret-file", file)
-	s := &siege{ps: ps, secret: old, admin: ps[0].login(FirstUser, ps.adminPassword())}
+	s := &siege{ps: ps, secret: old, admin: ps[0].login(config.FirstUser, ps.adminPassword())}
 	token := s.user(t, "steady", nil, []string{"*"})
 	done := s.load(t, token)
 	out := ps[1].tools("secret", "rotate", "--token", s.admin)

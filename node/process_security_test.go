@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"pytasks/cluster/secret"
+	"pytasks/node/config"
 )
 
 // secretFile writes secrets as an operator does.
@@ -38,12 +39,12 @@ func (ps processes) adminPassword() string {
 	var password string
 	eventually(t, 20*time.Second, "a node has the first user's password", func() error {
 		for _, p := range ps {
-			if text, err := os.ReadFile(filepath.Join(p.dir, "data", PasswordFile)); err == nil {
+			if text, err := os.ReadFile(filepath.Join(p.dir, "data", config.PasswordFile)); err == nil {
 				password = strings.TrimSpace(string(text))
 				return nil
 			}
 		}
-		return fmt.Errorf("there is no %s", PasswordFile)
+		return fmt.Errorf("there is no %s", config.PasswordFile)
 	})
 	return password
 }
@@ -72,7 +73,7 @@ func bearer(token string) []string { return []string{"Authorization", "Bearer " 
 func TestProcessSecurity(t *testing.T) {
 	theSecret := secret.New()
 	ps := startCluster(t, 3, "--secret-file", secretFile(t, theSecret), "--anonymous", "submit", "--pprof")
-	s := &siege{ps: ps, secret: theSecret, admin: ps[0].login(FirstUser, ps.adminPassword())}
+	s := &siege{ps: ps, secret: theSecret, admin: ps[0].login(config.FirstUser, ps.adminPassword())}
 	for _, story := range []struct {
 		name string
 		run  func(*testing.T, *siege)

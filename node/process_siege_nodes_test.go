@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"pytasks/cluster/secret"
+	"pytasks/node/client"
+	"pytasks/node/config"
 )
 
 const marker = "in-plain-sight-4711" // in arguments; nobody between the nodes is to read it
@@ -72,12 +74,12 @@ func otherSecretStory(t *testing.T, s *siege) {
 		})
 		stranger.kill()
 	}
-	var view clusterView
+	var view client.Cluster
 	if err := s.ps[0].read("/cluster", &view, bearer(s.admin)...); err != nil {
 		t.Fatal(err)
 	}
 	if len(view.Nodes) != 3 {
-		t.Errorf("the cluster has %d nodes, want 3: %s", len(view.Nodes), view.raw)
+		t.Errorf("the cluster has %d nodes, want 3: %s", len(view.Nodes), view.Raw)
 	}
 	said := 0
 	for _, p := range s.ps {
@@ -222,7 +224,7 @@ func slowStory(t *testing.T, s *siege) {
 
 func filesStory(t *testing.T, s *siege) {
 	for _, p := range s.ps {
-		for _, name := range []string{"", PasswordFile, secret.KeptFile, "state", "cluster"} {
+		for _, name := range []string{"", config.PasswordFile, secret.KeptFile, "state", "cluster"} {
 			info, err := os.Stat(filepath.Join(p.dir, "data", name))
 			if os.IsNotExist(err) {
 				continue

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pytasks/node/config"
 )
 
 func status(t *testing.T, p *process, method, path, body string, headers ...string) (int, string) {
@@ -309,7 +311,7 @@ func auditStory(t *testing.T, s *siege) {
 		last = l.Index
 		seen[l.Action+" "+l.Target] = l
 	}
-	if l := seen["user.put audited"]; l.Sub != FirstUser || l.Addr != "127.0.0.1" {
+	if l := seen["user.put audited"]; l.Sub != config.FirstUser || l.Addr != "127.0.0.1" {
 		t.Errorf("the new user: %+v, want it made by admin from 127.0.0.1", l)
 	}
 	if l, ok := seen["submit "+id]; !ok || l.Sub != "" {

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"pytasks/node/client"
 )
 
 // sleepFor is the request for a task that sleeps. More options follow as JSON members.
@@ -46,7 +48,7 @@ func TestProcessSlots(t *testing.T) {
 				}
 			}
 			last, err := ps[0].task(ids[17])
-			ended = err == nil && last.finished()
+			ended = err == nil && last.Finished()
 		}
 		ps.allSucceed(ids)
 	})
@@ -110,11 +112,11 @@ func TestProcessPriorities(t *testing.T) {
 	for i := range 40 {
 		add("high", i, `"priority":9`)
 	}
-	var order []*taskView
+	var order []*client.Task
 	for id := range names {
 		order = append(order, p.succeeded(id, 20*time.Second))
 	}
-	slices.SortFunc(order, func(a, b *taskView) int { return strings.Compare(a.StartedAt, b.StartedAt) })
+	slices.SortFunc(order, func(a, b *client.Task) int { return strings.Compare(a.StartedAt, b.StartedAt) })
 	var low, high []string
 	overtaken := 0 // low ones that started before the last high one
 	for _, task := range order {
@@ -175,16 +177,16 @@ func (ps processes) submitAll(bodies []string, connections int) []string {
 }
 
 // allSucceed waits until tasks have succeeded and returns them.
-func (ps processes) allSucceed(ids []string) []*taskView {
+func (ps processes) allSucceed(ids []string) []*client.Task {
 	ps[0].t.Helper()
-	tasks := make([]*taskView, len(ids))
+	tasks := make([]*client.Task, len(ids))
 	for i, id := range ids {
 		tasks[i] = ps[i%len(ps)].succeeded(id, 25*time.Second)
 	}
 	return tasks
 }
 
-func (ps processes) runAll(bodies []string, connections int) []*taskView {
+func (ps processes) runAll(bodies []string, connections int) []*client.Task {
 	ps[0].t.Helper()
 	return ps.allSucceed(ps.submitAll(bodies, connections))
 }

@@ -233,14 +233,14 @@ func restoreFile(t *testing.T, file string, o *old, former processes) {
 	for _, id := range o.running {
 		task := ps[1].succeeded(id, 20*time.Second)
 		if task.Attempt != 2 || len(task.Attempts) != 1 || task.Attempts[0].Reason != "restored" || !strings.HasPrefix(task.Attempts[0].Node, "n") {
-			t.Errorf("a task that ran when the cluster was saved ended as %s", task.raw)
+			t.Errorf("a task that ran when the cluster was saved ended as %s", task.Raw)
 		}
 	}
 	for _, id := range o.acknowledged {
 		ps[0].succeeded(id, 20*time.Second)
 	}
 	if task := ps[2].succeeded("my-own", time.Second); task.Attempt != 1 || string(task.Result) != "3" {
-		t.Errorf("a task that had ended is now %s", task.raw)
+		t.Errorf("a task that had ended is now %s", task.Raw)
 	}
 	ps.echoed(o.large, o.largeArgs)
 	if task, err := ps[1].task(o.waiting); err != nil || task.Status != "SCHEDULED" || string(task.Args) != echoArgs(2, 200<<10) {

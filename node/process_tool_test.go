@@ -5,10 +5,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"pytasks/httpapi"
 	"strings"
 	"testing"
 	"time"
+
+	"pytasks/httpapi"
+	"pytasks/node/client"
 )
 
 // needPython skips a test where there is no interpreter.
@@ -42,7 +44,7 @@ func (p *process) tools(args ...string) string {
 }
 
 // call runs a task and returns how it ended.
-func (p *process) call(kind, args string, options ...string) *taskView {
+func (p *process) call(kind, args string, options ...string) *client.Task {
 	p.t.Helper()
 	body := fmt.Sprintf(`{"type":%q,"args":%s}`, kind, args)
 	if len(options) > 0 {
@@ -55,7 +57,7 @@ func (p *process) call(kind, args string, options ...string) *taskView {
 func (p *process) gives(kind, args, want string) {
 	p.t.Helper()
 	if task := p.call(kind, args); task.Status != "SUCCESS" || string(task.Result) != want {
-		p.t.Errorf("%s(%s) ended as %s, want the result %s", kind, args, task.raw, want)
+		p.t.Errorf("%s(%s) ended as %s, want the result %s", kind, args, task.Raw, want)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pytasks/node/client"
 )
 
 // buildVersioned builds the program as of a version.
@@ -80,7 +82,7 @@ func (ps processes) waitVersions(want ...string) {
 	t.Helper()
 	for _, p := range ps {
 		eventually(t, 10*time.Second, p.name+" knows the versions", func() error {
-			var view clusterView
+			var view client.Cluster
 			if err := json.Unmarshal([]byte(p.tools("node", "ls", "--json")), &view); err != nil {
 				return err
 			}

@@ -14,6 +14,8 @@ import (
 
 	"pytasks/cluster/secret"
 	"pytasks/fsm"
+	"pytasks/node/config"
+	"pytasks/node/datadir"
 )
 
 // rotationLabel separates a new secret from all else that is sealed with the old one.
@@ -47,7 +49,7 @@ func openSecrets(dir string, given []secret.Secret, log *slog.Logger) (*secrets,
 	case err != nil:
 		return nil, fmt.Errorf("read the secrets of this node: %w", err)
 	default:
-		if err := CheckPrivate(s.file); err != nil {
+		if err := config.CheckPrivate(s.file); err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal(text, &s.kept); err != nil {
@@ -169,7 +171,7 @@ func (s *secrets) keep() error {
 	}
 	text, err := json.Marshal(s.kept)
 	if err == nil {
-		err = writeDurably(s.file, append(text, '\n'))
+		err = datadir.WriteDurably(s.file, append(text, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("keep the secrets of this node: %w", err)

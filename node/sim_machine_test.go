@@ -14,6 +14,7 @@ import (
 	"pytasks/cluster"
 	"pytasks/cluster/simnet"
 	"pytasks/httpapi/auth"
+	"pytasks/node/config"
 	"pytasks/node/history"
 )
 
@@ -57,8 +58,8 @@ func (w *simWorld) newMachine(i int) *simMachine {
 	}
 }
 
-func (m *simMachine) config() Config {
-	cfg := DefaultConfig()
+func (m *simMachine) config() config.Config {
+	cfg := config.Default()
 	cfg.Name, cfg.DataDir = m.name, m.dir
 	cfg.HTTP, cfg.Gossip, cfg.Cluster = m.ip+":8080", m.ip+":7946", m.ip+":7947"
 	cfg.Join, cfg.BootstrapExpect = m.w.join, m.w.expect

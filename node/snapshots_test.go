@@ -16,6 +16,7 @@ import (
 	"pytasks/cluster/blob"
 	"pytasks/fsm"
 	"pytasks/node/backup"
+	"pytasks/node/datadir"
 )
 
 // savedState is a state that a test writes a log for.
@@ -97,7 +98,7 @@ func TestSave(t *testing.T) {
 	if !held.Load() {
 		t.Error("blobs were collected while they were being saved")
 	}
-	in, err := inspect(bytes.NewReader(file.Bytes()))
+	in, err := datadir.Inspect(bytes.NewReader(file.Bytes()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +116,7 @@ func TestSave(t *testing.T) {
 		t.Error("what nobody needs is not collected any more")
 	}
 
-	out, err := restore(bytes.NewReader(withCluster(t, file.Bytes())), t.TempDir(), slog.New(slog.DiscardHandler))
+	out, err := datadir.Restore(bytes.NewReader(withCluster(t, file.Bytes())), t.TempDir(), slog.New(slog.DiscardHandler))
 	if err != nil || out.MissingBlobs != 1 || out.State.Tasks[fsm.Status_PENDING] != 5 {
 		t.Errorf("restored: %+v, %v", out, err)
 	}
