@@ -1,6 +1,5 @@
-// Package node makes one member of the cluster of all the parts: configuration,
-// wiring, the executor that runs tasks, the order of starting and stopping, and the
-// command line over it. With package taskpacks it is what programs of one's own
+// Package node makes one member of the cluster of all the parts: wiring, the executor
+// that runs tasks, the order of starting and stopping. With package taskpacks it is what programs of one's own
 // import:
 //
 //	func main() { node.Main(mypack.Pack) }
@@ -10,8 +9,8 @@
 // node; membership.go keeps it registered and alive; reads.go answers for tasks that
 // this node may not have heard of yet; link.go joins the parts to the cluster. packs.go
 // keeps this node's installed packs as the state names them, packs_install.go changes
-// those of the cluster, tasklog.go and logs.go carry what tasks print. The command line
-// is in cli.go and the files named after its verbs.
+// those of the cluster, tasklog.go and logs.go carry what tasks print. main.go hands it to
+// the command line, which has a package of its own, as have configuration and data directory.
 //
 // It does not decide what runs where, nor how anything is stored.
 package node
