@@ -208,13 +208,7 @@ func (s *State) replaceStore(path string) (*store, error) {
 
 // readSnapshot fills an empty store.
 func readSnapshot(db *store, r io.Reader) error {
-	return readBuckets(r, func(in *summed, name []byte) error {
-		err := in.bucket(db, name)
-		if err == nil && bytes.Equal(name, bucketLive) {
-			failpoint.Point("fsm.restore.middle")
-		}
-		return err
-	})
+	return readBuckets(r, func(in *summed, name []byte) error { return in.bucket(db, name) })
 }
 
 // readBuckets reads a snapshot, of any format. The records of each bucket, up to the empty key behind
@@ -313,6 +307,9 @@ func (s *summed) bucket(db *store, name []byte) error {
 		if err != nil {
 			return err
 		}
+	}
+	if bytes.Equal(name, bucketLive) {
+		failpoint.Point("fsm.restore.middle")
 	}
 	return nil
 }
