@@ -124,6 +124,7 @@ type taskShape struct {
 	Owner      string             `json:"owner,omitempty" doc:"Who submitted it."`
 	CreatedAt  time.Time          `json:"created_at,omitempty"`
 	DueAt      time.Time          `json:"due_at,omitempty"`
+	AssignedAt time.Time          `json:"assigned_at,omitempty" doc:"Since when it is its node's, while it is STARTED."`
 	StartedAt  time.Time          `json:"started_at,omitempty"`
 	FinishedAt time.Time          `json:"finished_at,omitempty"`
 	Priority   int                `json:"priority,omitempty"`

@@ -34,22 +34,33 @@ func debian(t *testing.T) string {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("bash", "-euc", `
+	run := func(script string) ([]byte, error) {
+		cmd := exec.Command("bash", "-euc", script, "bash", file)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "DEBOOTSTRAP_DIR="+library)
+		return cmd.CombinedOutput()
+	}
+	out, err := run(`
 . /etc/os-release
 mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $VERSION_CODENAME" 'Created-By: Packages' | head -1)
-`+bootstrap+` --foreign --variant=minbase --include=python3 "$VERSION_CODENAME" root "$mirror"
+`+bootstrap+` --foreign --variant=minbase --include=python3 "$VERSION_CODENAME" root "$mirror"`)
+	if err != nil {
+		t.Skipf("no base image by debootstrap: %v\n%s", err, tail(string(out), 5))
+	}
+	out, err = run(`
 for package in root/var/cache/apt/archives/*.deb; do
 	dpkg-deb --fsys-tarfile "$package" | tar -C root -x --keep-directory-symlink
 done
 cd root
-rm -f proc sys; mkdir -p proc sys # of the first stage they are links
+for folder in proc sys; do # of the first stage they may be links
+	[ ! -L "$folder" ] || rm "$folder"
+	mkdir -p "$folder"
+done
 rm -rf debootstrap var/cache/apt var/lib/apt usr/share/doc usr/share/locale usr/share/man dev/*
 tar -cf "$1.new" .
-mv "$1.new" "$1"`, "bash", file)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "DEBOOTSTRAP_DIR="+library)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("no base image by debootstrap: %v\n%s", err, tail(string(out), 5))
+mv "$1.new" "$1"`)
+	if err != nil {
+		t.Fatalf("unpack the base image: %v\n%s", err, tail(string(out), 5))
 	}
 	return file
 }
