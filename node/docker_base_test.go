@@ -43,7 +43,7 @@ func debian(t *testing.T) string {
 	out, err := run(`
 . /etc/os-release
 mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $VERSION_CODENAME" 'Created-By: Packages' | head -1)
-`+bootstrap+` --foreign --variant=minbase --include=python3 "$VERSION_CODENAME" root "$mirror"`)
+` + bootstrap + ` --foreign --variant=minbase --include=python3 "$VERSION_CODENAME" root "$mirror"`)
 	if err != nil {
 		t.Skipf("no base image by debootstrap: %v\n%s", err, tail(string(out), 5))
 	}
