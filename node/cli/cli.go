@@ -96,9 +96,25 @@ func (c *cli) execute(ctx context.Context, args []string) int {
 
 // root builds the tree of commands.
 func (c *cli) root() *cobra.Command {
-	root := group("pytasks", "Run typed functions on a cluster of identical nodes",
-		c.startCommand(), c.devCommand(), c.runCommand(), c.taskCommand(), c.packCommand(), c.managerCommand(), c.nodeCommand(), c.clusterCommand(),
-		c.userCommand(), c.tokenCommand(), c.keysCommand(), c.secretCommand(), c.snapshotCommand(), c.auditCommand(), c.topCommand(), c.debugCommand(), c.benchCommand(), c.versionCommand())
+	root := group("pytasks", "Run typed functions on a cluster of identical nodes")
+	for _, g := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Start a node", []*cobra.Command{c.devCommand(), c.startCommand()}},
+		{"Use a cluster", []*cobra.Command{c.runCommand(), c.taskCommand(), c.packCommand(), c.topCommand()}},
+		{"Look after it", []*cobra.Command{c.clusterCommand(), c.nodeCommand(), c.snapshotCommand(), c.debugCommand(), c.benchCommand(), c.managerCommand()}},
+		{"Say who may do what", []*cobra.Command{c.userCommand(), c.tokenCommand(), c.keysCommand(), c.secretCommand(), c.auditCommand()}},
+		{"Beside that", []*cobra.Command{c.versionCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
+		for _, cmd := range g.commands {
+			cmd.GroupID = g.title
+			root.AddCommand(cmd)
+		}
+	}
+	root.SetHelpCommandGroupID("Beside that")
+	root.SetCompletionCommandGroupID("Beside that")
 	root.Long = `pytasks runs typed functions ("tasks") on a cluster of identical nodes and gives
 their results back over REST. Start one node with "pytasks dev", write tasks of your
 own with "pytasks pack init", or see "pytasks start".
