@@ -21,8 +21,9 @@ func TestComplete(t *testing.T) {
 		"__complete task get --addr " + url + " 0192 0192":          "",
 		"__complete task retry --addr " + url + " other 0192":       id + "\ttest.main.add",
 		"__complete task retry --addr " + url + " " + id + " 0192":  "",
-		"__complete pa": "pack\t",
-		"__complete node rm --addr " + url + " --no-such x": "",
+		"__complete task ls --status FA":                            "FAILURE\n",
+		"__complete pa":                                             "pack\t",
+		"__complete node rm --addr " + url + " --no-such x":         "",
 	} {
 		_, out, _ := runCLI(t, nil, strings.Split(line, " ")...)
 		if want == "" {

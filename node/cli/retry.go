@@ -22,6 +22,8 @@ type taskFilter struct{ status, kind, tag string }
 
 func (f *taskFilter) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.status, "status", "", "only those in this state, such as FAILURE")
+	_ = cmd.RegisterFlagCompletionFunc("status", cobra.FixedCompletions( // which fails for a flag that is not there
+		[]string{"SCHEDULED", "PENDING", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().StringVar(&f.kind, "type", "", "only those of this type")
 	cmd.Flags().StringVar(&f.tag, "tag", "", "only those with this tag")
 }
