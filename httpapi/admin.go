@@ -208,7 +208,7 @@ type auditLine struct {
 // actions are what commands are called in the audit log, by their number.
 var actions = map[uint32]string{
 	1: "submit", 5: "cancel", 9: "node.remove", 10: "node.drain", 11: "pack.install", 12: "pack.use", 13: "pack.remove",
-	15: "user.put", 16: "user.remove", 17: "keys.put", 18: "secret.put",
+	15: "user.put", 16: "user.remove", 17: "keys.put", 18: "secret.put", 19: "node.label",
 }
 
 // audit is GET /audit: JSON lines, the oldest first, what came after the log index ?after=. A log entry may have more than one line.

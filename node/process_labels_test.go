@@ -41,6 +41,9 @@ func TestProcessLabels(t *testing.T) {
 	if got := member(a.body, "status"); got != "PENDING" || !strings.Contains(string(a.body), `"where":{"gpu":"yes","zone":"eu"}`) {
 		t.Errorf("a task that no node fits: %s, want it PENDING, with what it asks for", a.body)
 	}
+	if out := ps[2].tools("task", "get", waits); !strings.Contains(out, "gpu=yes,zone=eu") {
+		t.Errorf("task get printed %s", out)
+	}
 	if out := ps[0].tools("node", "label", "n3", "gpu=yes", "zone=eu"); !strings.Contains(out, "n3 is labelled") {
 		t.Errorf("label printed %q", out)
 	}
@@ -82,6 +85,9 @@ func TestProcessLabels(t *testing.T) {
 	}
 	ps[1].tools("node", "label", "n1", "--forget", "rack=7")
 	labelled(map[string]string{"zone": "eu", "disk": "ssd", "rack": "7"})
+	if out := ps[0].tools("audit"); !strings.Contains(out, `"action":"node.label","target":"n3","code":"OK","detail":"gpu=yes zone=eu"`) {
+		t.Errorf("who labelled n3 is not told: %s", out)
+	}
 	if out := ps[2].tools("run", "test.main.add", "x=1", "y=2", "--where", "rack=7,disk=ssd", "--wait", "--json"); !strings.Contains(out, `"node":"n1"`) {
 		t.Errorf("run --where printed %s", out)
 	}

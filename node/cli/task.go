@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pytasks/fsm"
 	"pytasks/node/client"
 	"pytasks/node/config"
 )
@@ -138,6 +139,7 @@ func (c *cli) showTask(t *client.Task) error {
 		{"status", t.Status + reason},
 		{"priority", string(t.Priority)},
 		{"tags", strings.Join(t.Tags, ", ")},
+		{"where", fsm.WhereOf(t.Where)},
 		{"owner", t.Owner},
 		{"created", localTime(t.CreatedAt)},
 		{"due", localTime(t.DueAt)},

@@ -20,26 +20,27 @@ const WaitStep = 30 * time.Second
 type Task struct {
 	Raw json.RawMessage
 
-	ID         string          `json:"id"`
-	Type       string          `json:"type"`
-	Status     string          `json:"status"`
-	Args       json.RawMessage `json:"args"`
-	Result     json.RawMessage `json:"result"`
-	Priority   json.Number     `json:"priority"`
-	Tags       []string        `json:"tags"`
-	Attempt    int             `json:"attempt"`
-	Node       string          `json:"node"`
-	CreatedAt  string          `json:"created_at"`
-	DueAt      string          `json:"due_at"`
-	AssignedAt string          `json:"assigned_at"` // while it is STARTED
-	StartedAt  string          `json:"started_at"`
-	FinishedAt string          `json:"finished_at"`
-	Reason     string          `json:"reason"`
-	Error      *taskError      `json:"error"`
-	Attempts   []Attempt       `json:"attempts"`
-	Release    string          `json:"release"`
-	Owner      string          `json:"owner"`
-	Progress   *Progress       `json:"progress"`
+	ID         string            `json:"id"`
+	Type       string            `json:"type"`
+	Status     string            `json:"status"`
+	Args       json.RawMessage   `json:"args"`
+	Result     json.RawMessage   `json:"result"`
+	Priority   json.Number       `json:"priority"`
+	Tags       []string          `json:"tags"`
+	Attempt    int               `json:"attempt"`
+	Node       string            `json:"node"`
+	CreatedAt  string            `json:"created_at"`
+	DueAt      string            `json:"due_at"`
+	AssignedAt string            `json:"assigned_at"` // while it is STARTED
+	StartedAt  string            `json:"started_at"`
+	FinishedAt string            `json:"finished_at"`
+	Reason     string            `json:"reason"`
+	Error      *taskError        `json:"error"`
+	Attempts   []Attempt         `json:"attempts"`
+	Release    string            `json:"release"`
+	Owner      string            `json:"owner"`
+	Where      map[string]string `json:"where"` // labels that its node must have
+	Progress   *Progress         `json:"progress"`
 }
 
 // Progress is how far a running task says it is.
