@@ -60,7 +60,7 @@ type benchReport struct {
 	Retries      int          `json:"retries"`  // requests sent again after 429, 503 or a lost connection
 }
 
-// benchLatency are the first request of the first connection, which starts what runs the tasks if each
+// benchLatency are the first request of the first connection that sent one, which starts what runs the tasks if each
 // request waits for its own, and percentiles of all, in milliseconds.
 type benchLatency struct {
 	First float64 `json:"first"`

@@ -169,8 +169,11 @@ func (l *benchLoad) report(start, finished time.Time) *benchReport {
 		finished = finished.Add(latest.Sub(last))
 	}
 	r.Latency = newBenchLatency(latencies)
-	if first := l.workers[0].latencies; len(first) > 0 {
-		r.Latency.First = milliseconds(first[0])
+	for _, w := range l.workers { // those behind it may have taken all of a few tasks
+		if len(w.latencies) > 0 {
+			r.Latency.First = milliseconds(w.latencies[0])
+			break
+		}
 	}
 	r.Seconds = finished.Sub(start).Seconds()
 	r.AcceptPerS = rate(taken, accepted.Sub(start).Seconds())
