@@ -111,12 +111,8 @@ func (c *cli) verify(r io.Reader) (head backup.Header, size int64, err error) {
 		return head, 0, err
 	}
 	head = in.Header()
-	shown, next := isTerminal(c.err), time.Now().Add(time.Second)
-	defer func() {
-		if shown {
-			fmt.Fprint(c.err, "\r\x1b[K")
-		}
-	}()
+	b := c.bar("saving the cluster")
+	defer b.end()
 	buf := make([]byte, 256<<10)
 	for {
 		if _, err = in.Next(); err != nil {
@@ -124,10 +120,8 @@ func (c *cli) verify(r io.Reader) (head backup.Header, size int64, err error) {
 		}
 		for err == nil {
 			_, err = in.Read(buf)
-			if now := time.Now(); shown && now.After(next) {
-				fmt.Fprintf(c.err, "\r\x1b[K%s of %s", config.RoundSize(in.Offset()), config.RoundSize(max(head.Total(), in.Offset())))
-				next = now.Add(250 * time.Millisecond)
-			}
+			total := max(head.Total(), in.Offset())
+			b.tell(float64(in.Offset())/float64(total), "saving "+config.RoundSize(in.Offset())+" of "+config.RoundSize(total))
 		}
 		if !errors.Is(err, io.EOF) {
 			break
