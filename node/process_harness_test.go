@@ -3,7 +3,6 @@ package node
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -392,42 +391,6 @@ func command(t *testing.T, args ...string) (code int, out string) {
 		t.Fatalf("pytasks %s: %v\n%s", strings.Join(args, " "), err, buf.String())
 	}
 	return cmd.ProcessState.ExitCode(), buf.String()
-}
-
-// pytasks runs a command line of the program, whose exit code is to be want, and returns what it prints.
-func pytasks(t *testing.T, want int, args ...string) string {
-	t.Helper()
-	code, out := command(t, args...)
-	if code != want {
-		t.Errorf("pytasks %s: got exit code %d, want %d\n%s", strings.Join(args, " "), code, want, out)
-	}
-	return out
-}
-
-// holds checks that all parts are in a text.
-func holds(t *testing.T, text string, parts ...string) {
-	t.Helper()
-	for _, part := range parts {
-		if !strings.Contains(text, part) {
-			t.Errorf("got %q, want %q in it", text, part)
-		}
-	}
-}
-
-// member returns a member of a JSON object that is a text, "" if there is none.
-func member(object []byte, name string) string {
-	var members map[string]any
-	if json.Unmarshal(object, &members) != nil {
-		return ""
-	}
-	text, _ := members[name].(string)
-	return text
-}
-
-// tail returns the last lines of a text.
-func tail(text string, n int) string {
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	return strings.Join(lines[max(len(lines)-n, 0):], "\n")
 }
 
 // readyWithin is how long a node may take to be ready.
