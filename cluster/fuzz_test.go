@@ -18,6 +18,7 @@ import (
 // bare is as much of a node as judges what comes from outside.
 func bare() *Cluster {
 	c := &Cluster{cfg: Config{ID: "self", Name: "self"}, log: slog.New(slog.DiscardHandler), book: newBook("self")}
+	c.strangers = newStrangers(c.log)
 	c.metrics = newMetrics(c, nil)
 	c.gossip.changed = make(chan struct{}, 1)
 	own := uuid.MustParse("00000000-0000-4000-8000-000000000001")
@@ -70,6 +71,8 @@ func FuzzDelegate(f *testing.F) {
 	f.Add("self.3", []byte{127, 0, 0, 1}, m.encode())
 	f.Add("other.4", []byte{1}, m.encode())
 	f.Add(".", []byte(nil), []byte{metaVersion})
+	m.cluster = uuid.MustParse("00000000-0000-4000-8000-000000000002")
+	f.Add("other.3", []byte{127, 0, 0, 1}, m.encode())
 	f.Fuzz(func(t *testing.T, name string, addr, raw []byte) {
 		c := bare()
 		c.book.put("self", "127.0.0.1:9", meta{name: "self"}, true)
