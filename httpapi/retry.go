@@ -25,7 +25,7 @@ func (c *call) retry() {
 		return
 	}
 	key := fsm.NewKey(c.api.Now())
-	n := &fsm.New{Key: key[:], Priority: old.Priority, TimeoutMs: old.TimeoutMs, Retry: old.Retry, Tags: old.Tags}
+	n := &fsm.New{Key: key[:], Priority: old.Priority, TimeoutMs: old.TimeoutMs, Retry: old.Retry, Tags: old.Tags, Where: old.Where}
 	args, p, err := c.argsOf(old)
 	if err != nil {
 		c.failRead(err)

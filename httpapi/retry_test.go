@@ -18,7 +18,7 @@ func ended(status fsm.Status) *fsm.Task {
 	key := fsm.Key{15: 9}
 	return &fsm.Task{
 		Key: key[:], Name: "mine", Type: "test.main.hypot", Args: []byte(`{"x":3,"y":4.0}`), Status: status, Priority: 8, TimeoutMs: 1500,
-		Tags: []string{"a", "b"}, Retry: newRetry(4), Release: "0.1+old", Attempt: 4, DueMs: 17, Owner: "bob",
+		Tags: []string{"a", "b"}, Where: "zone=eu", Retry: newRetry(4), Release: "0.1+old", Attempt: 4, DueMs: 17, Owner: "bob",
 	}
 }
 
@@ -35,7 +35,7 @@ func TestRetry(t *testing.T) {
 			t.Errorf("%s: got %+v and %v", status, a, w.Header())
 		}
 		want := &fsm.New{Key: n.Key, Type: "test.main.hypot", Args: []byte(`{"x":3,"y":4.0}`), Priority: 8, TimeoutMs: 1500,
-			Tags: []string{"a", "b"}, Retry: newRetry(4), Release: "0.2+new"}
+			Tags: []string{"a", "b"}, Where: "zone=eu", Retry: newRetry(4), Release: "0.2+new"}
 		if !proto.Equal(n, want) {
 			t.Errorf("%s: submitted %v, want %v", status, n, want)
 		}
