@@ -17,14 +17,14 @@ import (
 type span struct{}
 
 func (span) JSONSchema() string {
-	return `{"type":["number","string","null"],"description":"Seconds (1.5), or a text with a unit (\"90s\", \"1h30m\")."}`
+	return `{"anyOf":[{"type":"number"},{"type":"string"}],"description":"Seconds (1.5), or a text with a unit (\"90s\", \"1h30m\")."}`
 }
 
 // moment is a point in time in a body.
 type moment struct{}
 
 func (moment) JSONSchema() string {
-	return `{"type":["number","string","null"],"description":"RFC 3339, or seconds since 1970."}`
+	return `{"anyOf":[{"type":"number"},{"type":"string"}],"description":"RFC 3339, or seconds since 1970."}`
 }
 
 // anyObject is an object whose members are the caller's.
@@ -43,38 +43,38 @@ func (statusShape) JSONSchema() string {
 type tagList struct{}
 
 func (tagList) JSONSchema() string {
-	return fmt.Sprintf(`{"type":["array","null"],"items":{"type":"string","minLength":1,"maxLength":%d},"maxItems":%d,"description":"To find it by."}`, maxTagLen, maxTags)
+	return fmt.Sprintf(`{"type":"array","items":{"type":"string","minLength":1,"maxLength":%d},"maxItems":%d,"description":"To find it by."}`, maxTagLen, maxTags)
 }
 
 // whereShape are the labels that a task's node must have.
 type whereShape struct{}
 
 func (whereShape) JSONSchema() string {
-	return fmt.Sprintf(`{"type":["object","null"],"maxProperties":%d,"additionalProperties":{"type":"string"},"description":"Labels that its node must have. Without such a node it waits."}`, fsm.MaxWhere)
+	return fmt.Sprintf(`{"type":"object","maxProperties":%d,"additionalProperties":{"type":"string"},"description":"Labels that its node must have. Without such a node it waits."}`, fsm.MaxWhere)
 }
 
 // newTaskID is the id that a caller gives a task.
 type newTaskID struct{}
 
 func (newTaskID) JSONSchema() string {
-	return fmt.Sprintf(`{"type":["string","null"],"pattern":"^[A-Za-z0-9._:-]{1,%d}$","description":"An id of your choice; else a UUID is made."}`, maxIDLen)
+	return fmt.Sprintf(`{"type":"string","pattern":"^[A-Za-z0-9._:-]{1,%d}$","description":"An id of your choice; else a UUID is made."}`, maxIDLen)
 }
 
 // priority is that of a new task.
 type priority struct{}
 
 func (priority) JSONSchema() string {
-	return fmt.Sprintf(`{"type":["integer","null"],"minimum":0,"maximum":9,"default":%d,"description":"Higher first; equals in order."}`, fsm.DefaultPriority)
+	return fmt.Sprintf(`{"type":"integer","minimum":0,"maximum":9,"default":%d,"description":"Higher first; equals in order."}`, fsm.DefaultPriority)
 }
 
 // newRetryShape says when failed attempts are tried again.
 type newRetryShape struct{}
 
 func (newRetryShape) JSONSchema() string {
-	const wait = `{"type":["number","string","null"],"description":"%s In seconds, or with a unit.","default":"%v"}`
-	return fmt.Sprintf(`{"type":["object","null"],"additionalProperties":false,"properties":{`+
-		`"max_attempts":{"type":["integer","null"],"minimum":1,"maximum":%d,"default":%d},"initial":`+wait+`,"max":`+wait+
-		`,"factor":{"type":["number","null"],"minimum":1,"maximum":%d,"default":%d},"jitter":{"type":["number","null"],"minimum":0,"maximum":1,"default":%v}},`+
+	const wait = `{"anyOf":[{"type":"number"},{"type":"string"}],"description":"%s In seconds, or with a unit.","default":"%v"}`
+	return fmt.Sprintf(`{"type":"object","additionalProperties":false,"properties":{`+
+		`"max_attempts":{"type":"integer","minimum":1,"maximum":%d,"default":%d},"initial":`+wait+`,"max":`+wait+
+		`,"factor":{"type":"number","minimum":1,"maximum":%d,"default":%d},"jitter":{"type":"number","minimum":0,"maximum":1,"default":%v}},`+
 		`"description":"Failed attempts are tried again, on another node if there is one, after initial, initial·factor and so on, at most max, ± jitter."}`,
 		maxAttempts, defaultAttempts, "Before the second attempt.", defaultInitial, "At most.", defaultMax, maxFactor, defaultFactor, defaultJitter)
 }
