@@ -207,14 +207,22 @@ func (s *shell) run(cmd string) {
 			s.await("http://127.0.0.1:8080", "http://127.0.0.1:8081", "http://127.0.0.1:8082")
 		}
 	default:
-		c := s.command(s.ports.Replace(cmd))
-		c.Env = append(c.Env, addr)
-		out, err := c.CombinedOutput()
+		out, err := s.output(cmd, addr)
+		for end := time.Now().Add(10 * time.Second); err != nil && strings.HasSuffix(cmd, "cluster status") && time.Now().Before(end); {
+			time.Sleep(200 * time.Millisecond) // the nodes have only just met
+			out, err = s.output(cmd, addr)
+		}
 		if err != nil || bytes.Contains(out, []byte(`"message"`)) {
 			s.t.Errorf("%s: %v\n%s", cmd, err, out)
 		}
 	}
 	s.done++
+}
+
+func (s *shell) output(cmd, addr string) ([]byte, error) {
+	c := s.command(s.ports.Replace(cmd))
+	c.Env = append(c.Env, addr)
+	return c.CombinedOutput()
 }
 
 func (s *shell) command(cmd string) *exec.Cmd {
