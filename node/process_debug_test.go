@@ -56,6 +56,7 @@ func TestProcessDebugBundle(t *testing.T) {
 		"a password": strings.TrimSpace(p.tools("user", "add", "private-user", "--scopes", "tasks:write")),
 		"a user":     "private-user",
 	}
+	private["the password of the first user"] = ps.adminPassword()
 	private["a token"] = member(p.must(http.StatusOK, http.MethodPost, "/token", `{"user":"private-user","password":"`+private["a password"]+`"}`).body, "token")
 	p.must(http.StatusOK, http.MethodPost, "/task?wait=10s", `{"type":"test.main.echo","args":{"value":"private-argument"},"tags":["private-tag"]}`, bearer(private["a token"])...)
 

@@ -32,7 +32,6 @@ func secretFile(t *testing.T, secrets ...secret.Secret) string {
 }
 
 // adminPassword returns the password of the first user, which one of the nodes has.
-
 func (ps processes) adminPassword() string {
 	t := ps[0].t
 	t.Helper()

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -290,7 +289,7 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 // a terminal, where it is overwritten, else every two seconds.
 func showProgress(ctx context.Context, w io.Writer, load *benchLoad) {
 	interval, begin, end := 2*time.Second, "", "\n"
-	if isTerminal(w) {
+	if terminalOf(w) != nil {
 		interval, begin, end = 250*time.Millisecond, "\r\x1b[K", ""
 		defer fmt.Fprint(w, begin)
 	}
@@ -311,14 +310,4 @@ func showProgress(ctx context.Context, w io.Writer, load *benchLoad) {
 		before = done
 		fmt.Fprint(w, begin, strings.TrimSpace(line), end)
 	}
-}
-
-// isTerminal reports whether w is a screen.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -98,7 +98,7 @@ func judgeCluster(v *client.Cluster) *health {
 			down = append(down, n.Name)
 		}
 	}
-	h.say("%s, %d of them voting: %s.", count(len(v.Nodes), "node"), len(voters), strings.Join(voters, ", "))
+	h.say("%s, %d of them voting: %s.", counted(len(v.Nodes), "node"), len(voters), strings.Join(voters, ", "))
 	majority := len(voters)/2 + 1
 	spare := len(up) - majority
 	switch {
@@ -140,7 +140,7 @@ func judgeCluster(v *client.Cluster) *health {
 	for _, n := range v.Nodes {
 		running += n.Running
 	}
-	h.say("%s wait%s, %d are given to nodes.", count(v.Tasks["PENDING"], "task"), map[bool]string{true: "s"}[v.Tasks["PENDING"] == 1], running)
+	h.say("%s wait%s, %d are given to nodes.", counted(v.Tasks["PENDING"], "task"), map[bool]string{true: "s"}[v.Tasks["PENDING"] == 1], running)
 	return h
 }
 
@@ -156,11 +156,4 @@ func (h *health) judgeChecks(node string, checks []string) {
 			h.fault("node %s: %s", node, but)
 		}
 	}
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

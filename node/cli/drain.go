@@ -83,7 +83,7 @@ func (c *cli) awaitDrained(ctx context.Context, api *client.Client, name string)
 		case !n.Lasting && said >= 0:
 			return fmt.Errorf("%s was resumed meanwhile", name)
 		case n.Lasting && n.Running != said:
-			fmt.Fprintf(c.err, "%s %s on %s\n", count(n.Running, "task"), map[bool]string{true: "still runs", false: "still run"}[n.Running == 1], name)
+			fmt.Fprintf(c.err, "%s %s on %s\n", counted(n.Running, "task"), map[bool]string{true: "still runs", false: "still run"}[n.Running == 1], name)
 			said = n.Running
 		}
 		if err := client.Pause(ctx, drainPause); err != nil {
@@ -156,7 +156,7 @@ func (h *health) sayDrain(m *client.Member) {
 	case m.Drained:
 		h.say("%s will take no tasks when it is back, as it is drained: pytasks node resume %[1]s", m.Name)
 	case m.Lasting:
-		h.say("%s is being drained: %s given to it are not finished.", m.Name, count(m.Running, "task"))
+		h.say("%s is being drained: %s given to it are not finished.", m.Name, counted(m.Running, "task"))
 	case m.Draining && m.Status == "alive":
 		h.say("%s takes no new tasks: it is draining, as it stops.", m.Name)
 	}

@@ -88,7 +88,7 @@ passwords, and the keys of tokens, sealed with the cluster's secret. Its mode is
 func (c *cli) saidSaved(file string, head *backup.Header, size int64) error {
 	if head.MissingBlobs > 0 {
 		fmt.Fprintf(c.err, "pytasks: %s that tasks or packs need are on no node that answered: those tasks cannot be run, or their results read, in what is restored\n",
-			count(head.MissingBlobs, "blob"))
+			counted(head.MissingBlobs, "blob"))
 	}
 	if file == "-" {
 		return nil
@@ -100,7 +100,7 @@ func (c *cli) saidSaved(file string, head *backup.Header, size int64) error {
 			backup.Header
 		}{file, size, *head})
 	}
-	_, err := fmt.Fprintf(c.out, "%s holds the cluster as it was at log index %d: %s, %s\n", file, head.Index, config.RoundSize(size), count(head.Blobs, "blob"))
+	_, err := fmt.Fprintf(c.out, "%s holds the cluster as it was at log index %d: %s, %s\n", file, head.Index, config.RoundSize(size), counted(head.Blobs, "blob"))
 	return err
 }
 
@@ -267,10 +267,10 @@ keys of tokens. Further nodes start with empty directories and --join, as always
   %s, of which %d were running and are queued again
   %s, %s, %s
 as cluster %s had them on %s.
-`, out.Dir, out.Cluster, count(all, "task"), out.Rehomed.Requeued, count(len(out.State.Packs), "pack"), count(len(out.State.Users), "user"),
-			count(out.Blobs, "blob"), out.Header.Cluster, out.Time.Format(time.RFC3339))
+`, out.Dir, out.Cluster, counted(all, "task"), out.Rehomed.Requeued, counted(len(out.State.Packs), "pack"), counted(len(out.State.Users), "user"),
+			counted(out.Blobs, "blob"), out.Header.Cluster, out.Time.Format(time.RFC3339))
 		if out.MissingBlobs > 0 {
-			fmt.Fprintf(c.out, "%s were missing already when it was saved.\n", count(out.MissingBlobs, "blob"))
+			fmt.Fprintf(c.out, "%s were missing already when it was saved.\n", counted(out.MissingBlobs, "blob"))
 		}
 		_, err = fmt.Fprintf(c.out, `Next:
   1. pytasks start --data-dir %s ...

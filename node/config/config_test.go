@@ -143,7 +143,7 @@ func TestConfigOptionsAreComplete(t *testing.T) {
 			continue // by the environment alone, see TestGiven
 		}
 		if !slices.Contains(covered, v.Field(i).Addr().Interface()) {
-			t.Errorf("field %s has no option, want one in configOptions", v.Type().Field(i).Name)
+			t.Errorf("field %s has no option, want one in Options", v.Type().Field(i).Name)
 		}
 	}
 }
